@@ -1,0 +1,676 @@
+//! One chunk to one payload and back. Verify-then-escape lives here and nowhere else.
+//!
+//! Encoding, lossy:
+//! 1. Missing samples are set apart ([`crate::mask`]), the gaps extended smoothly.
+//! 2. Samples are mapped to the domain in which the bound is absolute: stored units, or log2 for a pointwise relative bound.
+//! 3. The transform writes a near reconstruction; under a pointwise bound a residual in bins of twice the tolerance follows.
+//! 4. The result is rounded to the sample type and checked with [`Tolerance::holds`], sample by sample. What fails is stored exactly.
+//! 5. The smallest of the candidates wins; lossless is always one of them where it could be smaller.
+//!
+//! Layout of a payload: `docs/format.md`.
+
+use crate::bits::{Reader, Writer};
+use crate::block::{crop, n_samples};
+use crate::bound::Affine;
+use crate::dtype::{Dtype, Sample, Samples};
+use crate::error::{Error, Result};
+use crate::mask::{self, Mask};
+use crate::quantize::{log, residual};
+use crate::spec::{ChunkSpec, Codec};
+use crate::stats::ErrorStats;
+use crate::transform::{self, Analysis, Goal, NormRule, Region, Stage};
+use crate::{lossless, match_dtype, match_samples};
+
+/// First bytes of every payload; the fourth is the format version.
+pub const MAGIC: [u8; 4] = *b"LTH\0";
+/// Most dimensions of a chunk.
+pub const MAX_DIMS: usize = 8;
+
+const KIND_LOSSLESS: u8 = 0;
+const KIND_LOSSY: u8 = 1;
+
+/// A coded chunk and what became of its samples.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The payload.
+    pub bytes: Vec<u8>,
+    /// Errors of the reconstruction, physical units; measured on what the decoder will return.
+    pub stats: ErrorStats,
+    /// Valid samples stored exactly because the codec missed the bound on them.
+    pub n_escapes: u64,
+    /// Codec that won: the one asked for, or `lossless` where that was smaller.
+    pub codec: &'static str,
+}
+
+/// What a payload says of itself, read without decoding it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    /// Sample type.
+    pub dtype: Dtype,
+    /// Shape of the chunk.
+    pub shape: Vec<usize>,
+    /// Name of the codec.
+    pub codec: &'static str,
+    /// CRC-32C of the decoded samples' little-endian bytes.
+    pub decoded_crc32c: u32,
+}
+
+/// How samples become the numbers that a transform sees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Domain {
+    /// Stored values.
+    Linear,
+    /// log2 of the size of the physical value; zeros and signs are coded apart.
+    Log(Affine),
+}
+
+impl Domain {
+    fn forward<T: Sample>(self, v: T) -> f64 {
+        match self {
+            Self::Linear => v.to_f64(),
+            Self::Log(affine) => log::log2(affine.physical(v.to_f64()).abs()),
+        }
+    }
+
+    fn inverse<T: Sample>(self, w: f64, negative: bool) -> T {
+        match self {
+            Self::Linear => T::from_f64(w),
+            Self::Log(affine) => {
+                let p = log::exp2(w);
+                let p = if negative { -p } else { p };
+                T::from_f64(if affine == Affine::IDENTITY { p } else { (p - affine.offset) / affine.scale })
+            }
+        }
+    }
+}
+
+/// Writes a chunk of `shape` so that `spec.tolerance` holds for every valid sample, and missing ones keep their bits.
+///
+/// # Errors
+/// [`Error::Invalid`] if the shape and the number of samples disagree or there are too many dimensions.
+pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Encoded> {
+    if shape.len() > MAX_DIMS {
+        return Err(Error::invalid(format!("a chunk has at most {MAX_DIMS} dimensions"), shape.len()));
+    }
+    if n_samples(shape) != Some(x.len()) {
+        return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
+    }
+    match_samples!(x, v => encode_typed(v, shape, spec))
+}
+
+fn encode_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Encoded> {
+    let mask = Mask::of(x, &spec.missing);
+    let valid = mask.as_ref().map(Mask::valid);
+    let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    let lossy = match &spec.codec {
+        Codec::Transform(stage, params) if chunk.may_be_lossy() => {
+            let transform = (stage.make)(params);
+            lossy(&chunk, stage, transform.as_ref())?
+        }
+        _ => None,
+    };
+    // Where the lossy payload is well below what lossless could reach, lossless is not tried.
+    let raw = size_of_val(x);
+    let hopeless = lossy.as_ref().is_some_and(|l| l.bytes.len() * 4 < raw);
+    if let (Some(l), true) = (&lossy, hopeless) {
+        return Ok(l.clone());
+    }
+    let exact =
+        chunk.finish(KIND_LOSSLESS, |w| w.bytes.extend(lossless::encode(x, shape, valid.as_deref())), x, 0, "lossless");
+    Ok(match lossy {
+        Some(l) if l.bytes.len() <= exact.bytes.len() => l,
+        _ => exact,
+    })
+}
+
+/// A chunk being encoded.
+struct Chunk<'a, T> {
+    x: &'a [T],
+    shape: &'a [usize],
+    mask: Option<&'a Mask>,
+    valid: Option<&'a [bool]>,
+    spec: &'a ChunkSpec,
+}
+
+impl<T: Sample> Chunk<'_, T> {
+    fn is_valid(&self, i: usize) -> bool {
+        self.valid.is_none_or(|m| m[i])
+    }
+
+    /// Whether the tolerance leaves any room at all.
+    fn may_be_lossy(&self) -> bool {
+        let t = &self.spec.tolerance;
+        let quantum = self.spec.affine.scale.abs();
+        let below_quantum = !T::DTYPE.is_float() && t.abs.is_some_and(|e| e < quantum);
+        !t.lossless && !below_quantum && self.shape.len() <= MAX_DIMS && (0..self.x.len()).any(|i| self.is_valid(i))
+    }
+
+    /// Frames a payload and measures the reconstruction `y` that it decodes to.
+    fn finish(
+        &self,
+        kind: u8,
+        body: impl FnOnce(&mut Writer),
+        y: &[T],
+        n_escapes: u64,
+        codec: &'static str,
+    ) -> Encoded {
+        let mut w = Writer::new();
+        w.bytes.extend_from_slice(&MAGIC);
+        w.u8(T::DTYPE as u8);
+        w.u8(kind);
+        w.u8(self.shape.len() as u8);
+        for &d in self.shape {
+            w.varint(d as u64);
+        }
+        w.section(&self.mask.map(|m| m.encode(self.shape)).unwrap_or_default());
+        body(&mut w);
+        w.u32(crc_of(y));
+        w.u32(crc32c::crc32c(&w.bytes));
+        let mut stats = ErrorStats::default();
+        stats.add(self.x, y, self.valid, self.spec.affine);
+        Encoded { bytes: w.bytes, stats, n_escapes, codec }
+    }
+}
+
+fn crc_of<T: Sample>(x: &[T]) -> u32 {
+    let mut buffer = Vec::new();
+    x.chunks(4096).fold(0, |crc, part| {
+        buffer.clear();
+        T::write_le(part, &mut buffer);
+        crc32c::crc32c_append(crc, &buffer)
+    })
+}
+
+/// A pointwise tolerance in the domain of the transform.
+#[derive(Debug, Clone, Copy)]
+struct Bins {
+    /// Width of a residual bin.
+    width: f64,
+    /// Reconstructions are rounded to integers before the residual is added.
+    integer: bool,
+}
+
+impl Bins {
+    fn symbol(self, x: f64, near: f64) -> i64 {
+        let q = ((x - near) / self.width).round_ties_even();
+        // Beyond this the sum below would lose the bound anyway; the check stores such samples exactly.
+        if q.abs() < 1e15 { q as i64 } else { 0 }
+    }
+
+    fn near(self, t: f64) -> f64 {
+        match (t.is_finite(), self.integer) {
+            (true, true) => t.round_ties_even(),
+            (true, false) => t,
+            (false, _) => 0.0,
+        }
+    }
+
+    fn apply(self, near: f64, q: i64) -> f64 {
+        near + q as f64 * self.width
+    }
+}
+
+/// What the encoder knows about a chunk in the transform's domain.
+struct Plan {
+    domain: Domain,
+    bins: Option<Bins>,
+    /// Step for the norm that is promised over the variable, in the domain's units.
+    norm_step: Option<f64>,
+    /// Relative error promised for each block, or used for it by a stage that keeps norms block by block.
+    relative: Option<f64>,
+}
+
+impl Plan {
+    fn new<T: Sample>(chunk: &Chunk<'_, T>, stage: &Stage) -> Self {
+        let (t, affine) = (&chunk.spec.tolerance, chunk.spec.affine);
+        let (mut largest, mut smallest) = (0f64, f64::INFINITY);
+        for (i, v) in chunk.x.iter().enumerate() {
+            if chunk.is_valid(i) {
+                let p = affine.physical(v.to_f64()).abs();
+                largest = largest.max(p);
+                if p > 0.0 {
+                    smallest = smallest.min(p);
+                }
+            }
+        }
+        let per_block = stage.norm_rule == NormRule::PerBlock;
+        let relative = t.l2_block.into_iter().chain(t.l2.filter(|_| per_block)).reduce(f64::min);
+        let norm_step = chunk.spec.step.filter(|_| !(per_block && t.l2.is_some())).map(|s| s / affine.scale.abs());
+        // A relative bound alone calls for the logarithm; beside an absolute one, whichever domain leaves wider bins for the range.
+        let log_abs = t.abs.map_or(f64::INFINITY, |e| e / largest);
+        let log = t.rel.map(|r| r.min(log_abs)).filter(|r| {
+            let bits_log = (log::log2(largest / smallest).max(1e-9)) / log::log2(1.0 + r).max(1e-300);
+            let bits_linear = largest / t.abs.unwrap_or(f64::INFINITY).min(t.rel.unwrap_or(1.0) * smallest);
+            bits_log <= bits_linear || t.abs.is_none()
+        });
+        // Half a unit in the last place of the largest sample goes to the final rounding to the sample type.
+        let ulp = match T::DTYPE {
+            Dtype::F32 => f64::from(f32::EPSILON) / 2.0,
+            _ => f64::EPSILON / 2.0,
+        };
+        if let Some(r) = log {
+            let width = 2.0
+                * (log::log2(1.0 + r) - 1.5 * ulp * (1.0 + log::log2(largest).abs() * f64::EPSILON / ulp))
+                    .max(log::log2(1.0 + r) / 2.0);
+            return Self {
+                domain: Domain::Log(affine),
+                bins: Some(Bins { width, integer: false }),
+                norm_step: None,
+                relative: None,
+            };
+        }
+        let abs = t.abs.into_iter().chain(t.rel.map(|r| r * smallest)).reduce(f64::min);
+        let integer = !T::DTYPE.is_float();
+        let bins = abs.map(|e| {
+            let e = e / affine.scale.abs();
+            let width = if integer {
+                2.0 * (e * (1.0 + 1e-12)).floor() + 1.0
+            } else {
+                2.0 * (e - ulp * largest / affine.scale.abs()).max(e / 2.0)
+            };
+            Bins { width, integer }
+        });
+        Self { domain: Domain::Linear, bins, norm_step, relative }
+    }
+
+    /// Steps worth trying, in the domain's units.
+    fn goals(&self, effort: u8) -> Vec<Goal> {
+        if let Some(e) = self.relative {
+            return vec![Goal::Relative(e)];
+        }
+        let Some(bins) = self.bins else {
+            return self.norm_step.map(Goal::Step).into_iter().collect();
+        };
+        // A transform coarser than the bound leaves work to the residual; a finer one leaves none. Best between 0.7 and 4.5 of
+        // the tolerance on smooth fields, coarser on rough ones.
+        let factors: &[f64] = match effort {
+            0..=3 => &[1.1],
+            4..=6 => &[1.1, 3.0],
+            _ => &[0.7, 1.1, 1.6, 3.0, 8.0],
+        };
+        factors.iter().map(|f| Goal::Step((f * bins.width).min(self.norm_step.unwrap_or(f64::INFINITY)))).collect()
+    }
+}
+
+/// The numbers a transform sees, with everything that is coded apart filled in.
+fn working<T: Sample>(chunk: &Chunk<'_, T>, domain: Domain) -> (Vec<f64>, Option<LogSides>) {
+    let mut w: Vec<f64> = chunk.x.iter().map(|v| domain.forward(*v)).collect();
+    let sides = match domain {
+        Domain::Linear => None,
+        Domain::Log(affine) => Some(LogSides::of(chunk, affine)),
+    };
+    let finite: Option<Vec<bool>> = match (&sides, chunk.valid) {
+        (Some(s), _) if s.zeros.is_some() => {
+            s.zeros.as_ref().map(|z| z.classes.iter().enumerate().map(|(i, c)| *c == 0 && chunk.is_valid(i)).collect())
+        }
+        (_, valid) => valid.map(<[bool]>::to_vec),
+    };
+    if let Some(valid) = finite {
+        mask::extend(&mut w, &valid, chunk.shape);
+    }
+    (w, sides)
+}
+
+/// What the logarithm cannot hold: which samples are zero (and with which bits), and which are negative.
+struct LogSides {
+    zeros: Option<Mask>,
+    negative: Option<Mask>,
+}
+
+impl LogSides {
+    fn of<T: Sample>(chunk: &Chunk<'_, T>, affine: Affine) -> Self {
+        let physical = |i: usize| affine.physical(chunk.x[i].to_f64());
+        let n = chunk.x.len();
+        // Masked samples count as not zero and not negative.
+        let zeros = Mask::marking(chunk.x, |i, _| chunk.is_valid(i) && physical(i) == 0.0);
+        let signs: Vec<u8> = (0..n).map(|i| u8::from(chunk.is_valid(i) && physical(i) < 0.0)).collect();
+        let negative = Mask::marking(&signs, |_, s| s > 0);
+        Self { zeros, negative }
+    }
+
+    fn write(&self, shape: &[usize], w: &mut Writer) {
+        for side in [&self.zeros, &self.negative] {
+            w.section(&side.as_ref().map(|m| m.encode(shape)).unwrap_or_default());
+        }
+    }
+
+    fn read(src: &mut Reader<'_>, shape: &[usize], n: usize) -> Result<Self> {
+        let mut side = || read_mask(src, shape, n);
+        Ok(Self { zeros: side()?, negative: side()? })
+    }
+
+    fn is_negative(&self, i: usize) -> bool {
+        self.negative.as_ref().is_some_and(|m| m.classes[i] > 0)
+    }
+}
+
+/// An optional mask: an empty section stands for none.
+fn read_mask(src: &mut Reader<'_>, shape: &[usize], n: usize) -> Result<Option<Mask>> {
+    let section = src.section("mask")?;
+    if section.remaining() == 0 { Ok(None) } else { Mask::decode(section, shape, n).map(Some) }
+}
+
+/// The best lossy payload; `None` if the promise cannot be kept this way.
+fn lossy<T: Sample>(
+    chunk: &Chunk<'_, T>,
+    stage: &Stage,
+    transform: &dyn transform::Transform,
+) -> Result<Option<Encoded>> {
+    let plan = Plan::new(chunk, stage);
+    let goals = plan.goals(chunk.spec.effort);
+    if goals.is_empty() {
+        return Ok(None);
+    }
+    let (w, sides) = working(chunk, plan.domain);
+    let mut analysis = transform.analyse(w, chunk.shape)?;
+    let mut best: Option<Encoded> = None;
+    for goal in goals {
+        let candidate = keep_block_norm(chunk, goal, |goal| {
+            lossy_with(chunk, stage, &plan, sides.as_ref(), analysis.as_mut(), goal)
+        })?;
+        best = match (best, candidate) {
+            (Some(b), Some(c)) => Some(if c.bytes.len() < b.bytes.len() { c } else { b }),
+            (b, c) => b.or(c),
+        };
+    }
+    Ok(best)
+}
+
+/// Tightens the goal until the relative error promised for the block holds on the decoded samples.
+fn keep_block_norm<T: Sample>(
+    chunk: &Chunk<'_, T>,
+    mut goal: Goal,
+    mut encode: impl FnMut(Goal) -> Result<Encoded>,
+) -> Result<Option<Encoded>> {
+    for _ in 0..12 {
+        let e = encode(goal)?;
+        let Some(target) = chunk.spec.tolerance.l2_block else { return Ok(Some(e)) };
+        let l2 = e.stats.l2();
+        if l2 <= target {
+            return Ok(Some(e));
+        }
+        // Samples under the mask and the final rounding are not the transform's to see: ask for a little more.
+        let factor = (target / l2 * 0.999).clamp(0.05, 0.999);
+        goal = match goal {
+            Goal::Step(s) => Goal::Step(s * factor),
+            Goal::Relative(r) => Goal::Relative(r * factor),
+        };
+    }
+    Ok(None)
+}
+
+fn lossy_with<T: Sample>(
+    chunk: &Chunk<'_, T>,
+    stage: &Stage,
+    plan: &Plan,
+    sides: Option<&LogSides>,
+    analysis: &mut (dyn Analysis + '_),
+    goal: Goal,
+) -> Result<Encoded> {
+    let (coded, mut recon) = analysis.encode(goal)?;
+    let mut residuals = Vec::new();
+    if let Some(bins) = plan.bins {
+        let q: Vec<i64> = recon
+            .iter_mut()
+            .enumerate()
+            .map(|(i, t)| {
+                let near = bins.near(*t);
+                let hidden =
+                    !chunk.is_valid(i) || sides.is_some_and(|s| s.zeros.as_ref().is_some_and(|z| z.classes[i] > 0));
+                let q = if hidden { 0 } else { bins.symbol(plan.domain.forward(chunk.x[i]), near) };
+                *t = bins.apply(near, q);
+                q
+            })
+            .collect();
+        if q.iter().any(|q| *q != 0) {
+            residuals = residual::encode(&q, chunk.shape, chunk.valid);
+        }
+    }
+    let mut y = finalize(plan.domain, &recon, sides);
+    drop(recon);
+    if let Some(m) = chunk.mask {
+        m.restore(&mut y);
+    }
+    if let Some(z) = sides.and_then(|s| s.zeros.as_ref()) {
+        z.restore(&mut y);
+    }
+    // The check that everything rests on: the decoder's own numbers, in the sample's own type.
+    let mut escapes = Writer::new();
+    let (mut n_escapes, mut last) = (0, 0);
+    for (i, (v, &x)) in y.iter_mut().zip(chunk.x).enumerate() {
+        if chunk.is_valid(i) && !chunk.spec.tolerance.holds(chunk.spec.affine, x, *v) {
+            escapes.varint((i - last) as u64);
+            escapes.varint(x.to_bits());
+            *v = x;
+            last = i;
+            n_escapes += 1;
+        }
+    }
+    let body = |w: &mut Writer| {
+        w.u16(stage.id);
+        match (plan.domain, sides) {
+            (Domain::Log(affine), Some(sides)) => {
+                w.u8(1);
+                w.f64(affine.scale);
+                w.f64(affine.offset);
+                sides.write(chunk.shape, w);
+            }
+            _ => w.u8(0),
+        }
+        w.section(&coded);
+        match plan.bins {
+            Some(bins) => {
+                w.u8(1 + u8::from(bins.integer));
+                w.f64(bins.width);
+                w.section(&residuals);
+            }
+            None => w.u8(0),
+        }
+        w.varint(n_escapes);
+        w.bytes.extend_from_slice(&escapes.bytes);
+    };
+    Ok(chunk.finish(KIND_LOSSY, body, &y, n_escapes, stage.name))
+}
+
+fn finalize<T: Sample>(domain: Domain, recon: &[f64], sides: Option<&LogSides>) -> Vec<T> {
+    recon.iter().enumerate().map(|(i, &w)| domain.inverse(w, sides.is_some_and(|s| s.is_negative(i)))).collect()
+}
+
+/// Reads the header and checks both the payload's checksum and its form; decodes nothing.
+pub fn header(payload: &[u8]) -> Result<Header> {
+    let (dtype, kind, shape, _, mut body) = open(payload)?;
+    let decoded_crc32c = u32::from_le_bytes(payload[payload.len() - 8..][..4].try_into().unwrap_or_default());
+    body.section("mask")?;
+    let codec = match kind {
+        KIND_LOSSLESS => "lossless",
+        _ => transform::by_id(body.u16()?)?.name,
+    };
+    Ok(Header { dtype, shape, codec, decoded_crc32c })
+}
+
+type Opened<'a> = (Dtype, u8, Vec<usize>, usize, Reader<'a>);
+
+fn open(payload: &[u8]) -> Result<Opened<'_>> {
+    let mut r = Reader::new(payload, "payload header");
+    let magic = r.take(4)?;
+    if magic[..3] != MAGIC[..3] {
+        return Err(Error::corrupt("payload header", "this is not a lithify payload"));
+    }
+    if magic[3] != MAGIC[3] {
+        return Err(Error::Unsupported { what: "payload format version", id: magic[3].into() });
+    }
+    let Some((covered, crc)) = payload.split_last_chunk::<4>().filter(|(c, _)| c.len() >= 11) else {
+        return Err(Error::Truncated { stage: "payload", at: payload.len(), needed: 15 - payload.len().min(14) });
+    };
+    if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
+        return Err(Error::corrupt("payload", "the checksum does not match"));
+    }
+    let mut r = Reader::new(&covered[..covered.len() - 4], "payload header");
+    r.take(4)?;
+    let dtype = Dtype::from_wire(r.u8()?)?;
+    let kind = r.u8()?;
+    if kind > KIND_LOSSY {
+        return Err(Error::Unsupported { what: "payload kind", id: kind.into() });
+    }
+    let n_dims = usize::from(r.u8()?);
+    if n_dims > MAX_DIMS {
+        return Err(Error::Limit { what: "dimensions of a chunk", asked: n_dims as u64, max: MAX_DIMS as u64 });
+    }
+    let shape = (0..n_dims).map(|_| r.count("length of a dimension", 1 << 40)).collect::<Result<Vec<_>>>()?;
+    let n = n_samples(&shape).filter(|n| n.checked_mul(8).is_some_and(|b| b < isize::MAX as usize));
+    let n = n.ok_or_else(|| Error::corrupt("payload header", format!("shape {shape:?} is too large")))?;
+    Ok((dtype, kind, shape, n, r))
+}
+
+/// The samples of a payload. `shape` is what the caller expects, so that a damaged header cannot ask for memory.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::Truncated`] or [`Error::Unsupported`] if the bytes are not a whole payload of that shape.
+pub fn decode_chunk(payload: &[u8], shape: &[usize]) -> Result<Samples> {
+    let x = decode_region(payload, shape, &Region::all(shape))?;
+    let want = header(payload)?.decoded_crc32c;
+    if x.crc32c() != want {
+        return Err(Error::corrupt("payload", "the decoded samples do not have the checksum of the encoder's"));
+    }
+    Ok(x)
+}
+
+/// The samples of a part of a payload, without reconstructing the rest where the codec allows it.
+///
+/// # Errors
+/// As [`decode_chunk`], and [`Error::Invalid`] if the region does not lie inside `shape`.
+pub fn decode_region(payload: &[u8], shape: &[usize], region: &Region) -> Result<Samples> {
+    let (dtype, kind, stored, n, body) = open(payload)?;
+    if stored != shape {
+        return Err(Error::corrupt(
+            "payload header",
+            format!("the chunk has shape {stored:?}, {shape:?} was expected"),
+        ));
+    }
+    let fits = |d: usize| region.start[d].checked_add(region.count[d]).is_some_and(|end| end <= shape[d]);
+    if region.start.len() != shape.len() || region.count.len() != shape.len() || !(0..shape.len()).all(fits) {
+        return Err(Error::invalid(format!("the region must lie inside {shape:?}"), format!("{region:?}")));
+    }
+    match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap))
+}
+
+fn decode_typed<T: Sample>(
+    mut src: Reader<'_>,
+    kind: u8,
+    shape: &[usize],
+    n: usize,
+    region: &Region,
+) -> Result<Vec<T>> {
+    let mask = read_mask(&mut src, shape, n)?;
+    let valid = mask.as_ref().map(Mask::valid);
+    let part = |x: Vec<T>| if region.is_all(shape) { x } else { crop(&x, shape, &region.start, &region.count) };
+    if kind == KIND_LOSSLESS {
+        let body = Reader::new(src.rest(), "lossless");
+        let mut x = lossless::decode::<T>(body, n, shape, valid.as_deref())?;
+        if let Some(m) = &mask {
+            m.restore(&mut x);
+        }
+        return Ok(part(x));
+    }
+    let stage = transform::by_id(src.u16()?)?;
+    let (domain, sides) = match src.u8()? {
+        0 => (Domain::Linear, None),
+        1 => {
+            let affine = Affine { scale: src.f64()?, offset: src.f64()? };
+            (Domain::Log(affine), Some(LogSides::read(&mut src, shape, n)?))
+        }
+        id => return Err(Error::Unsupported { what: "domain of the transform", id: id.into() }),
+    };
+    let mut coded = src.section(stage.name)?;
+    let bins = match src.u8()? {
+        0 => None,
+        k @ (1 | 2) => Some(Bins { width: src.f64()?, integer: k == 2 }),
+        id => return Err(Error::Unsupported { what: "kind of residual", id: id.into() }),
+    };
+    let residuals = match bins {
+        Some(_) => Some(src.section("residual")?).filter(|s| s.remaining() > 0),
+        None => None,
+    };
+    // Everything position-dependent lies over the whole chunk; only a part without any of it is decoded by itself.
+    let n_escapes = src.varint()?;
+    let whole = Region::all(shape);
+    let alone = residuals.is_none() && sides.is_none() && mask.is_none() && n_escapes == 0;
+    let wanted = if alone { region } else { &whole };
+    let params = stage.decode_params();
+    let mut recon = (stage.make)(&params).decode(&mut coded, shape, wanted)?;
+    coded.end()?;
+    if let Some(bins) = bins {
+        let q = match residuals {
+            Some(section) => Some(residual::decode(section, n, shape, valid.as_deref())?),
+            None => None,
+        };
+        for (i, t) in recon.iter_mut().enumerate() {
+            *t = bins.apply(bins.near(*t), q.as_ref().map_or(0, |q| q[i]));
+        }
+    }
+    let mut y: Vec<T> = finalize(domain, &recon, sides.as_ref());
+    drop(recon);
+    if alone {
+        src.end()?;
+        return Ok(y);
+    }
+    if let Some(m) = &mask {
+        m.restore(&mut y);
+    }
+    if let Some(z) = sides.as_ref().and_then(|s| s.zeros.as_ref()) {
+        z.restore(&mut y);
+    }
+    let mut at = 0usize;
+    for _ in 0..n_escapes {
+        at = at.saturating_add(src.count("position of an escape", n)?);
+        let bits = src.varint()?;
+        *y.get_mut(at).ok_or_else(|| Error::corrupt("escapes", "a position lies outside the chunk"))? =
+            T::from_bits(bits);
+    }
+    src.end()?;
+    Ok(part(y))
+}
+
+/// A chunk that a transform has looked at, kept to find the step that all chunks of a variable share.
+pub struct Probe {
+    analysis: Option<Box<dyn Analysis>>,
+    scale: f64,
+    /// Valid samples of the chunk.
+    pub n_valid: u64,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Probe of {} samples", self.n_valid)
+    }
+}
+
+impl Probe {
+    /// Looks at a chunk with the transform of `spec`.
+    ///
+    /// # Errors
+    /// Those of the transform.
+    pub fn new(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Self> {
+        match_samples!(x, v => Self::typed(v, shape, spec))
+    }
+
+    fn typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Self> {
+        let mask = Mask::of(x, &spec.missing);
+        let valid = mask.as_ref().map(Mask::valid);
+        let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+        let n_valid = (0..x.len()).filter(|&i| chunk.is_valid(i)).count() as u64;
+        let analysis = match &spec.codec {
+            Codec::Transform(stage, params) if n_valid > 0 => {
+                Some((stage.make)(params).analyse(working(&chunk, Domain::Linear).0, shape)?)
+            }
+            _ => None,
+        };
+        Ok(Self { analysis, scale: spec.affine.scale.abs(), n_valid })
+    }
+
+    /// Sum of squared errors that the step (physical units) would leave, physical units squared.
+    pub fn squared_error(&mut self, step: f64) -> f64 {
+        let scale = self.scale;
+        self.analysis.as_mut().map_or(0.0, |a| a.squared_error(step / scale) * scale * scale)
+    }
+}

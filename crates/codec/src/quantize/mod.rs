@@ -1,0 +1,4 @@
+//! Quantization: numbers to integer symbols.
+
+pub mod log;
+pub mod residual;

@@ -1,0 +1,133 @@
+//! What is asked of a chunk: codec, tolerance, meaning of stored values, effort. Pure data.
+
+use crate::bound::{Affine, Tolerance};
+use crate::error::{Error, Result};
+use crate::transform::{self, Stage};
+
+/// Checked parameter values of a stage, in the order of its table row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params {
+    names: Vec<&'static str>,
+    values: Vec<f64>,
+}
+
+impl Params {
+    /// The defaults of a stage.
+    pub fn defaults(stage: &Stage) -> Self {
+        Self {
+            names: stage.params.iter().map(|p| p.name).collect(),
+            values: stage.params.iter().map(|p| p.default).collect(),
+        }
+    }
+
+    /// The value of `name`; NaN if the stage has no such parameter or decides by itself.
+    pub fn get(&self, name: &str) -> f64 {
+        self.names.iter().position(|n| *n == name).map_or(f64::NAN, |i| self.values[i])
+    }
+
+    /// Like [`Params::get`], `None` where the stage decides by itself.
+    pub fn count(&self, name: &str) -> Option<usize> {
+        let v = self.get(name);
+        (!v.is_nan()).then_some(v as usize)
+    }
+}
+
+/// Which codec, with its parameters: `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
+#[derive(Debug, Clone)]
+pub enum Codec {
+    /// Every bit; no transform.
+    Lossless,
+    /// A row of the transform table.
+    Transform(&'static Stage, Params),
+}
+
+impl Codec {
+    /// The stage's name, or `lossless`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Lossless => "lossless",
+            Self::Transform(stage, _) => stage.name,
+        }
+    }
+}
+
+impl std::str::FromStr for Codec {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        let mut parts = s.split(',').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        if name == "lossless" {
+            return match parts.next() {
+                None => Ok(Self::Lossless),
+                Some(p) => Err(Error::invalid("lossless takes no parameters", p)),
+            };
+        }
+        let stage = transform::by_name(name)?;
+        let mut params = Params::defaults(stage);
+        for part in parts {
+            let known = || {
+                let names: Vec<_> =
+                    stage.params.iter().map(|p| format!("{}= ({} to {})", p.name, p.min, p.max)).collect();
+                Error::invalid(
+                    format!(
+                        "{name} takes {}",
+                        if names.is_empty() { "no parameters".into() } else { names.join(", ") }
+                    ),
+                    part,
+                )
+            };
+            let (key, value) = part.split_once('=').ok_or_else(known)?;
+            let i = stage.params.iter().position(|p| p.name == key.trim()).ok_or_else(known)?;
+            let v: f64 = value.trim().parse().map_err(|_| known())?;
+            if !(stage.params[i].min..=stage.params[i].max).contains(&v) {
+                return Err(known());
+            }
+            params.values[i] = v;
+        }
+        Ok(Self::Transform(stage, params))
+    }
+}
+
+impl std::fmt::Display for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())?;
+        if let Self::Transform(_, params) = self {
+            for (name, value) in params.names.iter().zip(&params.values).filter(|(_, v)| !v.is_nan()) {
+                write!(f, ",{name}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything an encoder needs to know about one chunk.
+#[derive(Debug, Clone)]
+pub struct ChunkSpec {
+    /// How to write it.
+    pub codec: Codec,
+    /// What must hold.
+    pub tolerance: Tolerance,
+    /// What stored values mean.
+    pub affine: Affine,
+    /// Bit patterns that mark missing samples, beside NaN and infinities.
+    pub missing: Vec<u64>,
+    /// The quantizer step that all chunks of the variable share, physical units, when a norm over the variable is promised.
+    pub step: Option<f64>,
+    /// 1 (fast) to 9 (small).
+    pub effort: u8,
+}
+
+impl ChunkSpec {
+    /// Every bit, nothing missing by pattern, effort 5.
+    pub fn lossless() -> Self {
+        Self {
+            codec: Codec::Lossless,
+            tolerance: Tolerance::LOSSLESS,
+            affine: Affine::IDENTITY,
+            missing: Vec::new(),
+            step: None,
+            effort: 5,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The promise, over every codec x sample type x bound x hostile field x shape: not one violation.
+
+use lithify_codec::testkit::{FIELDS, SHAPES};
+use lithify_codec::transform::TRANSFORMS;
+use lithify_codec::{
+    Affine, ChunkSpec, Codec, Dtype, FieldStats, Promise, Region, Samples, Tolerance, decode_chunk, decode_region,
+    encode_chunk, match_samples,
+};
+
+const BOUNDS: &[&str] = &[
+    "abs=0.01",
+    "abs=3",
+    "rel=0.001",
+    "rel=0.3",
+    "range=0.01",
+    "range=1e-5",
+    "l2=0.01",
+    "l2=1e-4",
+    "l2-block=1e-3",
+    "psnr=50",
+    "abs=0.5,l2=1e-3",
+    "rel=0.01,abs=1",
+    "rel=0.01,psnr=40",
+    "lossless",
+];
+
+fn codecs() -> Vec<Codec> {
+    let mut codecs: Vec<Codec> = TRANSFORMS.iter().map(|s| s.name.parse().unwrap()).collect();
+    codecs.push(Codec::Lossless);
+    codecs
+}
+
+/// Encodes a variable of one chunk as a whole-variable job would: statistics first, then a step for the norm.
+fn check(x: &Samples, shape: &[usize], codec: &Codec, bound: &str, affine: Affine, missing: &[u64]) -> usize {
+    let promise: Promise = bound.parse().unwrap();
+    let mut field = FieldStats::default();
+    let valid: Vec<bool> = match_samples!(x, v => v.iter().map(|s| {
+        lithify_codec::Sample::is_finite(*s) && !missing.contains(&lithify_codec::Sample::to_bits(*s))
+    }).collect());
+    match_samples!(x, v => field.add(v, Some(&valid), affine));
+    let tolerance = promise.resolve(&field);
+    let spec = ChunkSpec {
+        codec: codec.clone(),
+        tolerance,
+        affine,
+        missing: missing.to_vec(),
+        step: tolerance.mse.map(|m| (12.0 * m).sqrt()),
+        effort: 5,
+    };
+    let what = || format!("{codec} {bound} {} {shape:?} {affine:?}", x.dtype());
+    let coded = encode_chunk(x, shape, &spec).unwrap_or_else(|e| panic!("{}: {e}", what()));
+    let y = decode_chunk(&coded.bytes, shape).unwrap_or_else(|e| panic!("{}: {e}", what()));
+    for i in 0..x.len() {
+        let ok = if valid[i] { holds(&tolerance, affine, x, &y, i) } else { x.bits(i) == y.bits(i) };
+        assert!(ok, "{}: sample {i}: {} became {}", what(), x.f64(i), y.f64(i));
+    }
+    if !promise.0.iter().any(|b| b.to_string().starts_with("l2=") || b.to_string().starts_with("psnr")) {
+        assert!(promise.kept(&coded.stats), "{}: {:?}", what(), coded.stats);
+    }
+    // A part decodes to the same bits as the whole.
+    let region =
+        Region { start: shape.iter().map(|d| d / 3).collect(), count: shape.iter().map(|d| d.div_ceil(3)).collect() };
+    let part = decode_region(&coded.bytes, shape, &region).unwrap();
+    assert_eq!(part.to_le_bytes(), y.crop(shape, &region.start, &region.count).to_le_bytes(), "{}", what());
+    x.len()
+}
+
+fn holds(t: &Tolerance, affine: Affine, x: &Samples, y: &Samples, i: usize) -> bool {
+    fn typed<T: lithify_codec::Sample>(t: &Tolerance, a: Affine, x: &[T], y: &Samples, i: usize) -> bool {
+        t.holds(a, x[i], T::slice(y).unwrap()[i])
+    }
+    match_samples!(x, v => typed(t, affine, v, y, i))
+}
+
+#[test]
+fn holds_for_every_codec_type_bound_field_and_shape() {
+    for codec in codecs() {
+        for dtype in Dtype::ALL {
+            for bound in BOUNDS {
+                for (k, field) in FIELDS.iter().enumerate() {
+                    // Every field meets every shape over the run; a few shapes each keep the test short.
+                    for j in 0..3 {
+                        let shape = SHAPES[(k * 5 + j * 7 + bound.len()) % SHAPES.len()];
+                        let x = field.samples(dtype, shape.iter().product(), k as u64);
+                        check(&x, shape, &codec, bound, Affine::IDENTITY, &[]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_integers_keep_bounds_in_physical_units() {
+    let affine = Affine { scale: -0.0123, offset: 273.15 };
+    for codec in codecs() {
+        for bound in BOUNDS {
+            for (k, field) in FIELDS.iter().enumerate() {
+                let x = field.samples(Dtype::I16, 600, k as u64);
+                check(&x, &[20, 30], &codec, bound, affine, &[x.bits(5)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong between a file and an array, grouped by who must act.
+
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One variant per party that has to act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's argument cannot be satisfied.
+    #[error("{what}: {got}")]
+    Invalid {
+        /// What was asked, and how to put it right.
+        what: String,
+        /// What was given.
+        got: String,
+    },
+    /// The file uses something that this build cannot read or the format cannot hold.
+    #[error("{}: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do instead.
+        what: String,
+    },
+    /// The file contradicts itself or ends early.
+    #[error("{}: {what}; the file is damaged", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit, and where.
+        what: String,
+    },
+    /// A bound did not hold when it was checked.
+    #[error("{0}")]
+    Broken(String),
+    /// The work was interrupted.
+    #[error("interrupted; nothing was left behind")]
+    Interrupted,
+    /// The codec.
+    #[error(transparent)]
+    Codec(#[from] lithify_codec::Error),
+    /// The system.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Shorthand for [`Error::Invalid`].
+    pub fn invalid(what: impl Into<String>, got: impl std::fmt::Display) -> Self {
+        Self::Invalid { what: what.into(), got: got.to_string() }
+    }
+
+    /// Shorthand for [`Error::Corrupt`].
+    pub fn corrupt(path: impl AsRef<Path>, what: impl std::fmt::Display) -> Self {
+        Self::Corrupt { path: path.as_ref().into(), what: what.to_string() }
+    }
+
+    /// Shorthand for [`Error::Unsupported`].
+    pub fn unsupported(path: impl AsRef<Path>, what: impl std::fmt::Display) -> Self {
+        Self::Unsupported { path: path.as_ref().into(), what: what.to_string() }
+    }
+
+    /// Shorthand for [`Error::Io`], for `map_err`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().into();
+        |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,7 @@
+//! Files to arrays with names, units and missing values, and back.
+
+pub mod error;
+pub mod formats;
+pub mod model;
+
+pub use error::{Error, Result};

@@ -1,0 +1,224 @@
+//! What every format is read into and written from: groups of named dimensions, attributes and variables.
+//!
+//! # Shapes
+//! A variable's shape is that of its dimensions, in order, C order (last fastest). Data stay in the file until
+//! [`Source::read`] asks for a part of them.
+
+use std::path::PathBuf;
+
+use lithify_codec::{Dtype, Samples};
+
+use crate::error::{Error, Result};
+
+/// A dimension of a group, visible in its subgroups too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dimension {
+    /// Name, without the group.
+    pub name: String,
+    /// Length.
+    pub len: usize,
+    /// Can grow (NetCDF's record dimensions).
+    pub unlimited: bool,
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttrValue {
+    /// Text stored as characters.
+    Text(String),
+    /// Text stored as strings, one or several.
+    Strings(Vec<String>),
+    /// Numbers; one element for a scalar.
+    Numbers(Samples),
+}
+
+/// A named attribute. Order is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: AttrValue,
+}
+
+/// What a variable's elements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataType {
+    /// Numbers.
+    Number(Dtype),
+    /// Single bytes of text (NC_CHAR).
+    Char,
+    /// Strings of any length (NC_STRING).
+    String,
+}
+
+/// A variable: everything but its data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variable {
+    /// Name, without the group.
+    pub name: String,
+    /// Names of its dimensions, which its group or a parent of it defines.
+    pub dims: Vec<String>,
+    /// Their lengths.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub data_type: DataType,
+    /// Attributes in file order, `_FillValue` among them, reserved ones (`_NCProperties`, `DIMENSION_LIST`, ...) not.
+    pub attrs: Vec<Attribute>,
+    /// How the file chunks it, if it does: a hint for our own chunks and for writing back.
+    pub chunks: Option<Vec<usize>>,
+}
+
+/// A group with its contents; the root group has no name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Group {
+    /// Name, without its parents.
+    pub name: String,
+    /// Dimensions defined here.
+    pub dims: Vec<Dimension>,
+    /// Attributes in file order.
+    pub attrs: Vec<Attribute>,
+    /// Variables in file order.
+    pub variables: Vec<Variable>,
+    /// Subgroups.
+    pub groups: Vec<Group>,
+}
+
+/// A block of data read from a variable, in C order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Numbers, as stored: CF packing is not undone.
+    Numbers(Samples),
+    /// One byte per element.
+    Chars(Vec<u8>),
+    /// One string per element.
+    Strings(Vec<String>),
+}
+
+/// An open file or store. Reading is serialised inside where the library below needs it.
+pub trait Source: Send + Sync {
+    /// Everything but the data.
+    fn root(&self) -> &Group;
+
+    /// The block `[start, start + count)` of the variable at `path` (`group/sub/name`, no leading slash), in C order.
+    fn read(&self, path: &str, start: &[usize], count: &[usize]) -> Result<Values>;
+
+    /// Format name for people: `NetCDF-4`, `GRIB2`, ...
+    fn format(&self) -> &'static str;
+}
+
+/// A file or store being written under a temporary name. Dropping it without [`Sink::finish`] leaves nothing behind.
+pub trait Sink: Send {
+    /// Declares everything; called once, first. Fails for what the format cannot hold, naming it.
+    fn define(&mut self, root: &Group) -> Result<()>;
+
+    /// Writes the block `[start, start + count)` of the variable at `path`.
+    fn write(&mut self, path: &str, start: &[usize], count: &[usize], values: &Values) -> Result<()>;
+
+    /// Flushes, closes and renames to the final name.
+    fn finish(self: Box<Self>) -> Result<PathBuf>;
+}
+
+impl Attribute {
+    /// Text.
+    pub fn text(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: AttrValue::Text(value.into()) }
+    }
+
+    /// Numbers.
+    pub fn numbers(name: impl Into<String>, value: Samples) -> Self {
+        Self { name: name.into(), value: AttrValue::Numbers(value) }
+    }
+}
+
+/// The attribute called `name`.
+pub fn attr<'a>(attrs: &'a [Attribute], name: &str) -> Option<&'a AttrValue> {
+    attrs.iter().find(|a| a.name == name).map(|a| &a.value)
+}
+
+impl AttrValue {
+    /// The text, if it is one text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(s) => Some(s),
+            Self::Strings(v) if v.len() == 1 => Some(&v[0]),
+            _ => None,
+        }
+    }
+
+    /// The first number as f64.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Numbers(n) if !n.is_empty() => Some(n.f64(0)),
+            _ => None,
+        }
+    }
+}
+
+impl Variable {
+    /// The sample type, if the variable holds numbers.
+    pub fn dtype(&self) -> Option<Dtype> {
+        match self.data_type {
+            DataType::Number(d) => Some(d),
+            _ => None,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// No elements at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The attribute called `name`.
+    pub fn attr(&self, name: &str) -> Option<&AttrValue> {
+        attr(&self.attrs, name)
+    }
+}
+
+impl Group {
+    /// All variables below this group with their paths, depth first, in file order.
+    pub fn walk(&self) -> Vec<(String, &Variable)> {
+        fn go<'a>(group: &'a Group, prefix: &str, out: &mut Vec<(String, &'a Variable)>) {
+            out.extend(group.variables.iter().map(|v| (format!("{prefix}{}", v.name), v)));
+            for g in &group.groups {
+                go(g, &format!("{prefix}{}/", g.name), out);
+            }
+        }
+        let mut out = Vec::new();
+        go(self, "", &mut out);
+        out
+    }
+
+    /// The variable at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming what there is, if there is no such variable.
+    pub fn find(&self, path: &str) -> Result<&Variable> {
+        let all = self.walk();
+        let path = path.trim_start_matches('/');
+        all.iter().find(|(p, _)| p == path).map(|(_, v)| *v).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|(p, _)| p.as_str()).collect();
+            Error::invalid(format!("there is no variable {path:?}; there are"), names.join(", "))
+        })
+    }
+}
+
+/// Fails unless `[start, start + count)` lies inside `shape`.
+pub fn check_block(path: &str, shape: &[usize], start: &[usize], count: &[usize]) -> Result<()> {
+    let inside = start.len() == shape.len()
+        && count.len() == shape.len()
+        && (0..shape.len()).all(|d| start[d].checked_add(count[d]).is_some_and(|end| end <= shape[d]));
+    if inside {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            format!("{path} has shape {shape:?}; the block must lie inside"),
+            format!("{start:?} + {count:?}"),
+        ))
+    }
+}
