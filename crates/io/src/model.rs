@@ -105,6 +105,17 @@ pub trait Source: Send + Sync {
 
     /// Format name for people: `NetCDF-4`, `GRIB2`, ...
     fn format(&self) -> &'static str;
+
+    /// What this file holds that the model cannot, one line each.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What an earlier lithify wrote about the variable at `path`: its bound, its errors, its lineage.
+    fn certificate(&self, path: &str) -> Option<serde_json::Value> {
+        let text = self.root().find(path).ok()?.attr("lithify")?.as_text()?;
+        serde_json::from_str(text).ok()
+    }
 }
 
 /// A file or store being written under a temporary name. Dropping it without [`Sink::finish`] leaves nothing behind.

@@ -264,7 +264,7 @@ impl IntModel {
         self.mixer.code(c, bit, &self.slots, set * self.tables.nodes as usize + node as usize)
     }
 
-    /// Codes one integer, `|value| < 2^63`; see [`BinaryCoder::code`] for what a decoder does with `value`.
+    /// Codes one integer; see [`BinaryCoder::code`] for what a decoder does with `value`.
     #[inline]
     pub fn code<C: BinaryCoder>(&mut self, c: &mut C, value: i64, contexts: &[usize], set: usize) -> i64 {
         if self.bit(c, value == 0, contexts, ZERO, set) {
@@ -272,7 +272,7 @@ impl IntModel {
         }
         let negative = self.bit(c, value < 0, contexts, SIGN, set);
         let magnitude = self.magnitude(c, value.unsigned_abs(), contexts, set) as i64;
-        if negative { -magnitude } else { magnitude }
+        if negative { magnitude.wrapping_neg() } else { magnitude }
     }
 
     /// `m >= 1`.
