@@ -15,7 +15,7 @@ pub fn strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// Calls `row(offset in the array, offset in the block, length)` for each contiguous row of the block.
-fn rows(shape: &[usize], start: &[usize], count: &[usize], mut row: impl FnMut(usize, usize, usize)) {
+pub fn rows(shape: &[usize], start: &[usize], count: &[usize], mut row: impl FnMut(usize, usize, usize)) {
     if count.contains(&0) {
         return;
     }
