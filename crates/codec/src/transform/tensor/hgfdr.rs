@@ -10,10 +10,10 @@
 //! # Shapes     f64[shape], 0 to 8 dimensions
 //! # Bound      the relative error of each block; a block that no rank serves, or that is no smaller so, is stored as it is
 //! # On the wire `u8` log2 BC; for each block in C order `varint` 0 (f64 samples), 1 (f32 samples) or r + 1, then the numbers
-//!              as f32: leaves, inner nodes, root
+//! as f32: leaves, inner nodes, root
 //! # When       to repeat the papers' experiments; `tensor` is its successor
 //! # Reference  Adaptive-HGFDR: Adaptive lossy compression of Earth system model data, Geosci. Model Dev. 14, 2021;
-//!              L. Yuan et al., A hierarchical tensor-based approach to compressing geospatial data, IEEE TGRS 53, 2015
+//! L. Yuan et al., A hierarchical tensor-based approach to compressing geospatial data, IEEE TGRS 53, 2015
 
 use super::ht::{Decomposed, Ranks, reconstruct, squeeze};
 use crate::bits::{Reader, Writer};
@@ -320,4 +320,89 @@ fn smallest(
         tried = Some(point);
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Codec;
+    use crate::testkit::uniform;
+
+    fn field(shape: &[usize]) -> Vec<f64> {
+        (0..shape.iter().product())
+            .map(|i: usize| ((i % 23) as f64 * 0.2).sin() * ((i / 23) as f64 * 0.01).cos() + 0.01 * uniform(i as u64))
+            .collect()
+    }
+
+    fn coded(codec: &str, shape: &[usize], goal: Goal) -> (Box<dyn Transform>, Vec<u8>, Vec<f64>) {
+        let Codec::Transform(stage, params) = codec.parse().unwrap() else { unreachable!() };
+        let transform = (stage.make)(&params);
+        let (bytes, y) = transform.analyse(field(shape), shape).unwrap().encode(goal).unwrap();
+        (transform, bytes, y)
+    }
+
+    #[test]
+    fn size_is_the_papers_formula() {
+        let [i, j, k, r] = [20, 23, 17, 5];
+        let (_, bytes, _) = coded("hgfdr-blocked,rank=5,blocks=1,enforce=0", &[i, j, k], Goal::Relative(1e-9));
+        // One byte for the number of blocks and one for the rank.
+        assert_eq!(bytes.len(), 2 + 4 * (r * (i + j + k) + r * r * r + r * r));
+        assert_eq!(block_ranks(&bytes, &[i, j, k]).unwrap()[0].rank, Some(r));
+    }
+
+    #[test]
+    fn every_block_meets_the_goal_with_the_smallest_rank() {
+        let shape = [24, 23, 30];
+        let x = field(&shape);
+        for codec in ["hgfdr", "hgfdr,blocks=8", "hgfdr-blocked,rank=2"] {
+            let (_, bytes, y) = coded(codec, &shape, Goal::Relative(5e-3));
+            for b in block_ranks(&bytes, &shape).unwrap() {
+                let part = |v: &[f64]| crop(v, &shape, &b.region.start, &b.region.count);
+                let (x, y) = (part(&x), part(&y));
+                let norm = |v: f64| v.sqrt();
+                let error = norm(x.iter().zip(&y).map(|(a, b)| (a - b) * (a - b)).sum());
+                assert!(error <= 5e-3 * norm(x.iter().map(|v| v * v).sum()), "{codec} {b:?}");
+                if let (Some(r @ 2..), true) = (b.rank, codec == "hgfdr") {
+                    let block = Decomposed::new(&x, &b.region.count).unwrap();
+                    let worse: Vec<f64> = block.truncate(r - 1).unwrap().iter().map(|v| f64::from(*v as f32)).collect();
+                    let z = reconstruct(&worse, &b.region.count, r - 1, &[0; 3], &b.region.count);
+                    let error = norm(x.iter().zip(&z).map(|(a, b)| (a - b) * (a - b)).sum());
+                    assert!(error > 5e-3 * norm(x.iter().map(|v| v * v).sum()), "{b:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn full_rank_is_exact_and_a_part_is_cropped_from_the_whole() {
+        for shape in [&[6, 5, 7][..], &[4, 3, 5, 6], &[3, 4, 2, 3, 4], &[40, 9], &[300], &[1, 12, 1, 30], &[2; 6], &[]]
+        {
+            let x = field(shape);
+            let block = Decomposed::new(&x, shape).unwrap();
+            let s = squeeze(shape);
+            // Inner nodes need up to the product of their children's ranks.
+            let y = reconstruct(&block.truncate(1000).unwrap(), &s, 1000, &vec![0; s.len()], &s);
+            assert!(x.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-12), "{shape:?}");
+
+            let (transform, bytes, y) = coded("hgfdr", shape, Goal::Relative(1e-2));
+            let region = Region {
+                start: shape.iter().map(|n| n / 3).collect(),
+                count: shape.iter().map(|n| n.div_ceil(3)).collect(),
+            };
+            let part = transform.decode(&mut Reader::new(&bytes, "test"), shape, &region).unwrap();
+            assert_eq!(part, crop(&y, shape, &region.start, &region.count), "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic() {
+        let shape = [9, 8, 10];
+        let (transform, bytes, _) = coded("hgfdr", &shape, Goal::Relative(1e-2));
+        for bit in 0..bytes.len().min(200) * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let _ = transform.decode(&mut Reader::new(&bad, "test"), &shape, &Region::all(&shape));
+            let _ = transform.decode(&mut Reader::new(&bytes[..bit / 8], "test"), &shape, &Region::all(&shape));
+        }
+    }
 }

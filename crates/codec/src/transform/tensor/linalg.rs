@@ -3,7 +3,7 @@
 //! # Maths      y[a, i, b] = sum_j m[i, j] x[a, j, b] for a mode with `a` before and `b` after it; unfoldings are never formed
 //! # Shapes     f64[before, n, after]; matrices row-major
 //! # Bound      [`expand`] and [`Reflectors`] run in decoders: IEEE `+ - * / sqrt`, each sum in rising order of its index from
-//!              0.0, however the loops are tiled. [`project`], [`gram`] and [`eigen`] run in encoders only and use faer.
+//! 0.0, however the loops are tiled. [`project`], [`gram`] and [`eigen`] run in encoders only and use faer.
 //! # Cost       `expand`: about 3 G multiply-adds a second and core
 
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -139,7 +139,8 @@ pub fn project(x: &[f64], [before, n, after]: [usize; 3], matrix: &[f64], column
     let m = MatRef::from_row_major_slice(matrix, n, columns);
     if after >= GATHER {
         for (x, y) in x.chunks_exact(n * after).zip(y.chunks_exact_mut(columns * after)) {
-            let (x, y) = (MatRef::from_row_major_slice(x, n, after), MatMut::from_row_major_slice_mut(y, columns, after));
+            let (x, y) =
+                (MatRef::from_row_major_slice(x, n, after), MatMut::from_row_major_slice_mut(y, columns, after));
             matmul(y, Accum::Replace, m.transpose(), x, 1.0, Par::Seq);
         }
         return y;
