@@ -1,2 +1,33 @@
-//! x
-fn main() {}
+//! The command line: `lithify compress in.nc out.zarr -b abs=0.01`.
+
+mod args;
+mod commands;
+mod exit;
+mod picture;
+mod progress;
+mod table;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let run = || match &cli.command {
+        Command::Compress(a) => commands::compress::run(a),
+        Command::Decompress(a) => commands::decompress::run(a),
+        Command::Info(a) => commands::info::run(a),
+        Command::Verify(a) => commands::verify::run(a),
+        Command::Compare(a) => commands::compare::run(a),
+        Command::Extract(a) => commands::extract::run(a),
+        Command::Completions { shell } => commands::shell::completions(*shell),
+        Command::Man { dir } => commands::shell::man(dir),
+    };
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("lithify: {e:#}");
+            exit::code(&e)
+        }
+    }
+}

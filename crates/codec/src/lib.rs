@@ -21,6 +21,7 @@ pub mod entropy;
 pub mod error;
 pub mod lossless;
 pub mod mask;
+pub mod objective;
 pub mod pipeline;
 pub mod quantize;
 pub mod spec;
@@ -28,6 +29,8 @@ pub mod stats;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod transform;
+
+pub use crc32c::crc32c_append;
 
 pub use bound::{Affine, Bound, Promise, Tolerance};
 pub use dtype::{Dtype, Sample, Samples};
@@ -44,3 +47,8 @@ pub(crate) fn try_vec<T: Clone>(n: usize, value: T) -> Result<Vec<T>> {
     v.resize(n, value);
     Ok(v)
 }
+
+/// The worked example of the contributors' guide is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../CONTRIBUTING.md")]
+struct Contributing;

@@ -1,0 +1,184 @@
+//! What can be typed. Help, completions and the man page derive from this.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use lithify_codec::Codec;
+use lithify_io::job::select::Selection;
+use lithify_io::policy::BoundRule;
+
+/// Earth data turned to stone: far smaller, with a promise about the error that is checked value by value.
+#[derive(Debug, Parser)]
+#[command(name = "lithify", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt input.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr or .zarr.zip)
+    Compress(Compress),
+    /// Write a store back as NetCDF, .npy or plain Zarr
+    Decompress(Decompress),
+    /// Say what a file holds, how it is stored and what is promised
+    Info(Info),
+    /// Check a store: checksums and lineage, and every value if the original is given
+    Verify(Verify),
+    /// Compare two files value by value: errors, correlations, distributions
+    Compare(Compare),
+    /// Read a part of one variable, fetching only the chunks that it needs
+    Extract(Extract),
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages
+    Man {
+        /// Directory for them
+        dir: PathBuf,
+    },
+}
+
+/// How a job runs.
+#[derive(Debug, Args)]
+pub struct Running {
+    /// Worker threads; 0 is one per core. The output does not depend on it
+    #[arg(short = 'T', long, default_value_t = 0, value_name = "N")]
+    pub threads: usize,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `compress`
+#[derive(Debug, Args)]
+pub struct Compress {
+    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy
+    pub input: PathBuf,
+    /// A .zarr directory or a .zarr.zip file
+    pub output: PathBuf,
+    /// What must hold: abs=, rel=, range=, l2=, l2-block=, psnr= or lossless, several joined by commas; for one variable as
+    /// T:abs=0.05. Can be given several times. Without any, every bit is kept
+    #[arg(short, long = "bound", value_name = "[VAR:]BOUND")]
+    pub bounds: Vec<BoundRule>,
+    /// How lossy variables are coded, with parameters after commas
+    #[arg(long, default_value = "tensor", value_name = "SPEC", long_help = codec_help())]
+    pub codec: Codec,
+    /// 1 (fast) to 9 (small)
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub effort: u8,
+    /// Chunk lengths by dimension, over the automatic ones: lat=180,lon=360
+    #[arg(long, value_delimiter = ',', value_name = "DIM=N", value_parser = chunk_length)]
+    pub chunks: Vec<(String, usize)>,
+    /// Only these variables, with their coordinates
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub vars: Vec<String>,
+    /// Draw original, reconstruction and error of a slice of the first lossy variable
+    #[arg(long, value_name = "FILE.png")]
+    pub picture: Option<PathBuf>,
+    /// Replace an output that exists
+    #[arg(short, long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `decompress`
+#[derive(Debug, Args)]
+pub struct Decompress {
+    /// A store, or any file that can be read
+    pub input: PathBuf,
+    /// A file ending in .nc, .npy, .zarr or .zarr.zip
+    pub output: PathBuf,
+    /// Write what was promised and achieved as attribute `lithify` of each variable
+    #[arg(long)]
+    pub lineage: bool,
+    /// Replace an output that exists
+    #[arg(short, long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `info`
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Any file that can be read
+    pub input: PathBuf,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A store
+    pub store: PathBuf,
+    /// Check every value against the original
+    #[arg(long, value_name = "ORIGINAL")]
+    pub against: Option<PathBuf>,
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The original
+    pub original: PathBuf,
+    /// What is to be judged
+    pub decoded: PathBuf,
+    /// Only these variables
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub vars: Vec<String>,
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `extract`
+#[derive(Debug, Args)]
+pub struct Extract {
+    /// A store, or any file that can be read
+    pub store: PathBuf,
+    /// The variable
+    pub variable: String,
+    /// A file ending in .nc, .npy, .zarr or .zarr.zip
+    pub output: PathBuf,
+    /// The part: time=3, time=0:10 (indices), lat=30..60 (coordinates, inclusive), lat=~30.2 (nearest), joined by commas
+    #[arg(long, default_value = "", value_name = "SELECTION")]
+    pub sel: Selection,
+    /// Replace an output that exists
+    #[arg(short, long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// The rows of the codec table with their parameters.
+fn codec_help() -> String {
+    let mut help = String::from("How lossy variables are coded, with parameters after commas:");
+    for stage in lithify_codec::transform::TRANSFORMS {
+        help += &format!("\n  {:14} {}", stage.name, stage.doc);
+        for p in stage.params {
+            help += &format!("\n  {:14}   {}= {}", "", p.name, p.doc);
+        }
+    }
+    help + "\n  lossless       every bit"
+}
+
+fn chunk_length(s: &str) -> Result<(String, usize), String> {
+    let (dim, n) = s.split_once('=').ok_or("a chunk length is DIM=N")?;
+    match n.trim().parse() {
+        Ok(n) if n > 0 => Ok((dim.trim().into(), n)),
+        _ => Err(format!("the chunk length of {dim} must be a whole number of at least 1")),
+    }
+}

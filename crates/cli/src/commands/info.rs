@@ -1,0 +1,96 @@
+//! `lithify info`
+
+use anyhow::Result;
+use lithify_io::formats;
+use lithify_io::model::{AttrValue, DataType, Source, Variable};
+use lithify_io::policy;
+use lithify_io::zarr::ZarrSource;
+use serde_json::{Value, json};
+
+use super::{raw_bytes, warn};
+use crate::args::Info;
+use crate::table::{number, render, shape};
+
+/// Runs it.
+pub fn run(a: &Info) -> Result<()> {
+    let store = if ZarrSource::is_store(&a.input) { Some(ZarrSource::open(&a.input)?) } else { None };
+    let opened = if store.is_none() { Some(formats::open(&a.input)?) } else { None };
+    let source: &dyn Source = match (&store, &opened) {
+        (Some(s), _) => s,
+        (_, Some(s)) => s.as_ref(),
+        _ => return Ok(()),
+    };
+    for w in source.warnings() {
+        warn(&w);
+    }
+    let roles = policy::roles(source.root());
+    let rows = source.root().walk().into_iter().map(|(path, v)| {
+        let stored = store.as_ref().map(|s| s.bytes_stored(&path)).transpose()?;
+        let layout = store.as_ref().and_then(|s| s.layout(&path));
+        Ok(Row { role: roles[&path], certificate: source.certificate(&path), stored, chunk: layout.map(|l| l.chunk), path, v })
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    if a.json {
+        let variables: Vec<Value> = rows.iter().map(Row::json).collect();
+        println!("{}", json!({"file": a.input, "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables}));
+        return Ok(());
+    }
+    println!("{}: {}, {} bytes uncompressed", a.input.display(), source.format(), raw_bytes(source.root()));
+    let header = ["variable", "type", "dims", "shape", "units", "role", "bound", "max abs", "ratio"];
+    print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
+    Ok(())
+}
+
+struct Row<'a> {
+    path: String,
+    v: &'a Variable,
+    role: policy::Role,
+    certificate: Option<Value>,
+    stored: Option<u64>,
+    chunk: Option<Vec<usize>>,
+}
+
+impl Row<'_> {
+    fn data_type(&self) -> &'static str {
+        match self.v.data_type {
+            DataType::Number(d) => d.name(),
+            DataType::Char => "char",
+            DataType::String => "string",
+        }
+    }
+
+    fn units(&self) -> &str {
+        self.v.attr("units").and_then(AttrValue::as_text).unwrap_or_default()
+    }
+
+    fn raw(&self) -> u64 {
+        (self.v.len() * self.v.dtype().map_or(1, lithify_codec::Dtype::size)) as u64
+    }
+
+    fn ratio(&self) -> Option<f64> {
+        self.stored.filter(|s| *s > 0).map(|s| self.raw() as f64 / s as f64)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let c = self.certificate.as_ref();
+        vec![
+            self.path.clone(),
+            self.data_type().into(),
+            self.v.dims.join(","),
+            shape(&self.v.shape),
+            self.units().into(),
+            self.role.unwrap_or("data").into(),
+            c.and_then(|c| c["bound"].as_str()).unwrap_or_default().into(),
+            c.and_then(|c| c["achieved"]["max_abs"].as_f64()).map(number).unwrap_or_default(),
+            self.ratio().map(number).unwrap_or_default(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.path, "dtype": self.data_type(), "dims": self.v.dims, "shape": self.v.shape, "units": self.units(),
+            "role": self.role.unwrap_or("data"), "raw_bytes": self.raw(), "stored_bytes": self.stored, "ratio": self.ratio(),
+            "chunk": self.chunk, "certificate": self.certificate,
+        })
+    }
+}

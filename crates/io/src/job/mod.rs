@@ -1,0 +1,40 @@
+//! Whole files: what the command line and the Python package run.
+
+pub mod chunks;
+pub mod compress;
+pub mod decompress;
+pub mod ordered;
+pub mod select;
+pub mod verify;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+
+/// What a running job tells about itself, after each chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Variable in hand.
+    pub variable: &'a str,
+    /// Uncompressed bytes done since the last report.
+    pub raw_bytes: u64,
+    /// Compressed bytes that they became, or came from.
+    pub coded_bytes: u64,
+}
+
+/// How a job runs.
+pub struct Context<'a> {
+    /// Worker threads, at least 1.
+    pub threads: usize,
+    /// Called from the job's own thread.
+    pub progress: &'a dyn Fn(Progress<'_>),
+    /// Set it to stop the job; it then returns [`Error::Interrupted`].
+    pub stop: &'a AtomicBool,
+}
+
+impl Context<'_> {
+    /// Fails once a stop was asked for.
+    pub fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,253 @@
+//! A part of one variable, by index or by coordinate, with the coordinates that belong to it.
+//!
+//! Selections, joined by commas: `time=3` one index (kept as a length-1 dimension), `time=0:10` indices 0 to 9,
+//! `time=0:` and `time=:10` open ends, `lat=30..60` coordinates from 30 to 60 inclusive, `lat=~30.2` the nearest coordinate.
+
+use std::path::{Path, PathBuf};
+
+use lithify_codec::{Region, Samples, decode_region};
+
+use super::Context;
+use super::chunks::chunk_grid;
+use crate::error::{Error, Result};
+use crate::formats;
+use crate::model::{Group, Source, Values, Variable};
+use crate::policy;
+use crate::zarr::ZarrSource;
+
+/// What is wanted along one dimension.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Range {
+    /// Indices `[start, end)`; `None` is the end of the dimension.
+    Index(usize, Option<usize>),
+    /// Coordinates between two values, inclusive.
+    Between(f64, f64),
+    /// The coordinate nearest to a value.
+    Nearest(f64),
+}
+
+/// A selection: dimension names with what is wanted along them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Selection(pub Vec<(String, Range)>);
+
+impl std::str::FromStr for Selection {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        s.split(',').filter(|p| !p.trim().is_empty()).map(parse_one).collect::<Result<Vec<_>>>().map(Self)
+    }
+}
+
+fn parse_one(part: &str) -> Result<(String, Range)> {
+    let bad = || Error::invalid("a selection is dim=3, dim=0:10 (indices), dim=30..60 (coordinates) or dim=~30.2 (nearest)", part);
+    let (dim, range) = part.split_once('=').ok_or_else(bad)?;
+    let range = range.trim();
+    let number = |s: &str| s.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(bad);
+    let index = |s: &str| s.trim().parse::<usize>().map_err(|_| bad());
+    let range = if let Some((a, b)) = range.split_once("..") {
+        Range::Between(number(a)?, number(b)?)
+    } else if let Some(v) = range.strip_prefix('~') {
+        Range::Nearest(number(v)?)
+    } else if let Some((a, b)) = range.split_once(':') {
+        let start = if a.trim().is_empty() { 0 } else { index(a)? };
+        Range::Index(start, if b.trim().is_empty() { None } else { Some(index(b)?) })
+    } else {
+        let i = index(range)?;
+        Range::Index(i, Some(i + 1))
+    };
+    Ok((dim.trim().into(), range))
+}
+
+/// What an extraction read and wrote.
+#[derive(Debug, Clone)]
+pub struct Extracted {
+    /// The output.
+    pub path: PathBuf,
+    /// Shape of the part.
+    pub shape: Vec<usize>,
+    /// Bytes fetched from the store for it, metadata not counted; `None` where the source cannot tell.
+    pub bytes_touched: Option<u64>,
+    /// Compressed bytes of the whole variable.
+    pub bytes_stored: Option<u64>,
+}
+
+/// The first index and the number of indices along each dimension of the variable at `path`.
+///
+/// # Errors
+/// [`Error::Invalid`] for an unknown dimension, an index or coordinate outside, or a coordinate selection without coordinates.
+pub fn resolve(source: &dyn Source, path: &str, selection: &Selection) -> Result<Region> {
+    let v = source.root().find(path)?.clone();
+    let mut region = Region::all(&v.shape);
+    for (dim, range) in &selection.0 {
+        let Some(d) = v.dims.iter().position(|n| n == dim) else {
+            return Err(Error::invalid(format!("{path} has the dimensions {}; there is no", v.dims.join(", ")), dim));
+        };
+        let n = v.shape[d];
+        let (start, end) = match *range {
+            Range::Index(start, end) => (start, end.unwrap_or(n)),
+            Range::Between(a, b) => between(&coordinate(source, path, dim)?, a.min(b), a.max(b))
+                .ok_or_else(|| Error::invalid(format!("no coordinate of {dim} lies in that range"), format!("{a}..{b}")))?,
+            Range::Nearest(x) => {
+                let c = coordinate(source, path, dim)?;
+                let near = |i: usize| (c[i] - x).abs();
+                let i = (0..c.len()).min_by(|a, b| near(*a).total_cmp(&near(*b)));
+                let i = i.ok_or_else(|| Error::invalid(format!("{dim} is empty, nothing is nearest to"), x))?;
+                (i, i + 1)
+            }
+        };
+        if start >= end || end > n {
+            return Err(Error::invalid(format!("{dim} has the indices 0 to {}; asked was", n.saturating_sub(1)), format!("{start}:{end}")));
+        }
+        region.start[d] = start;
+        region.count[d] = end - start;
+    }
+    Ok(region)
+}
+
+/// The run of indices whose coordinates lie in `[a, b]`; coordinates may rise or fall.
+fn between(c: &[f64], a: f64, b: f64) -> Option<(usize, usize)> {
+    let inside = |v: &f64| (a..=b).contains(v);
+    let first = c.iter().position(inside)?;
+    let last = c.iter().rposition(inside)?;
+    Some((first, last + 1))
+}
+
+/// The values of the dimension's coordinate variable, in the variable's group or a parent of it.
+fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<Vec<f64>> {
+    let mut group = path.trim_start_matches('/').rsplit_once('/').map_or("", |(g, _)| g);
+    loop {
+        let candidate = if group.is_empty() { dim.to_string() } else { format!("{group}/{dim}") };
+        if let Ok(v) = source.root().find(&candidate)
+            && v.dims.len() == 1
+        {
+            let affine = policy::affine(v);
+            return match source.read(&candidate, &[0], &v.shape)? {
+                Values::Numbers(n) => Ok(n.to_f64().into_iter().map(|x| affine.physical(x)).collect()),
+                _ => Err(Error::invalid("the coordinate is text; select by index instead", dim)),
+            };
+        }
+        if group.is_empty() {
+            return Err(Error::invalid("the file has no coordinate of that name; select by index (dim=0:10) instead", dim));
+        }
+        group = group.rsplit_once('/').map_or("", |(g, _)| g);
+    }
+}
+
+/// Writes a part of one variable, with its coordinates cut alike, to `out`.
+///
+/// # Errors
+/// As [`resolve`]; whatever reading and writing bring. The output appears whole or not at all.
+pub fn extract(input: &Path, path: &str, selection: &Selection, out: &Path, force: bool, context: &Context<'_>) -> Result<Extracted> {
+    if !force && out.exists() {
+        return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
+    }
+    let store = if ZarrSource::is_store(input) { Some(ZarrSource::open(input)?) } else { None };
+    let opened = if store.is_none() { Some(formats::open(input)?) } else { None };
+    let source: &dyn Source = match (&store, &opened) {
+        (Some(s), _) => s,
+        (_, Some(s)) => s.as_ref(),
+        _ => return Err(Error::invalid("cannot open", input.display())),
+    };
+    let path = path.trim_start_matches('/');
+    let v = source.root().find(path)?.clone();
+    let region = resolve(source, path, selection)?;
+    let before = store.as_ref().map(ZarrSource::bytes_read);
+    let values = match &store {
+        Some(s) if s.layout(path).is_some() => Values::Numbers(read_coded(s, path, &v, &region, context)?),
+        _ => source.read(path, &region.start, &region.count)?,
+    };
+    let bytes_touched = store.as_ref().map(|s| s.bytes_read() - before.unwrap_or_default());
+    let (part, copies) = part_of(source.root(), path, &v, &region);
+    let mut sink = formats::create(out)?;
+    sink.define(&part)?;
+    for (name, r) in copies {
+        let values = if name == path { values.clone() } else { source.read(&name, &r.start, &r.count)? };
+        let target = name.rsplit('/').next().unwrap_or(&name);
+        sink.write(target, &vec![0; r.count.len()], &r.count, &values)?;
+    }
+    let bytes_stored = store.as_ref().map(|s| s.bytes_stored(path)).transpose()?;
+    Ok(Extracted { path: sink.finish()?, shape: region.count, bytes_touched, bytes_stored })
+}
+
+/// Reads a region of an array coded by us: only the chunks that it touches, and of those only what the codec needs.
+fn read_coded(store: &ZarrSource, path: &str, v: &Variable, region: &Region, context: &Context<'_>) -> Result<Samples> {
+    let (Some(layout), Some(dtype)) = (store.layout(path), v.dtype()) else {
+        return Err(Error::invalid("not an array of numbers coded by lithify", path));
+    };
+    let n = region.count.iter().product();
+    let mut out = Samples::filled(dtype, n, store.fill_bits(path));
+    let overlaps = |start: &[usize], count: &[usize]| {
+        (0..start.len()).all(|d| start[d] < region.start[d] + region.count[d] && region.start[d] < start[d] + count[d])
+    };
+    for at in chunk_grid(&v.shape, &layout.chunk, None).into_iter().filter(|c| overlaps(&c.start, &c.count)) {
+        context.check()?;
+        let Some(payload) = store.payload(path, &at.index)? else { continue };
+        let lo: Vec<usize> = (0..at.start.len()).map(|d| at.start[d].max(region.start[d])).collect();
+        let hi: Vec<usize> =
+            (0..at.start.len()).map(|d| (at.start[d] + at.count[d]).min(region.start[d] + region.count[d])).collect();
+        let count: Vec<usize> = lo.iter().zip(&hi).map(|(a, b)| b - a).collect();
+        let inner = Region { start: lo.iter().zip(&at.start).map(|(a, b)| a - b).collect(), count: count.clone() };
+        // Whoever else wrote the chunk may have stored it padded to the full chunk shape.
+        let stored = lithify_codec::header(&payload)?.shape;
+        let shape = if stored == layout.chunk { &layout.chunk } else { &at.count };
+        let block = decode_region(&payload, shape, &inner)?;
+        let to: Vec<usize> = lo.iter().zip(&region.start).map(|(a, b)| a - b).collect();
+        out.paste(&region.count, &to, &block, &count)?;
+    }
+    Ok(out)
+}
+
+/// A flat group with the part of the variable and of every variable that shares its dimensions as a coordinate, and where
+/// each of them comes from.
+fn part_of(root: &Group, path: &str, v: &Variable, region: &Region) -> (Group, Vec<(String, Region)>) {
+    let wanted = policy::companions(path, v);
+    let mut part = Group { attrs: root.attrs.clone(), ..Group::default() };
+    let mut copies: Vec<(String, Region)> = Vec::new();
+    for (other, w) in root.walk() {
+        let is_dimension = w.dims.len() == 1 && w.dims[0] == w.name;
+        let named = wanted.contains(&other) || is_dimension;
+        let shares = w.dims.iter().all(|d| v.dims.contains(d));
+        let taken = copies.iter().any(|(p, _)| p.rsplit('/').next() == Some(&w.name));
+        if other != path && !(named && shares && !taken) {
+            continue;
+        }
+        let mut r = Region::all(&w.shape);
+        for (d, name) in w.dims.iter().enumerate() {
+            if let Some(k) = v.dims.iter().position(|n| n == name) {
+                r.start[d] = region.start[k];
+                r.count[d] = region.count[k];
+            }
+        }
+        part.variables.push(Variable { shape: r.count.clone(), chunks: None, ..w.clone() });
+        copies.push((other, r));
+    }
+    for (name, len) in v.dims.iter().zip(&region.count) {
+        if !part.dims.iter().any(|d| d.name == *name) {
+            part.dims.push(crate::model::Dimension { name: name.clone(), len: *len, unlimited: false });
+        }
+    }
+    (part, copies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selections_parse() {
+        let s: Selection = "time=0:10, lat=30..60,lev=~500,x=3,y=:4".parse().unwrap();
+        let want = [
+            ("time", Range::Index(0, Some(10))),
+            ("lat", Range::Between(30.0, 60.0)),
+            ("lev", Range::Nearest(500.0)),
+            ("x", Range::Index(3, Some(4))),
+            ("y", Range::Index(0, Some(4))),
+        ];
+        assert_eq!(s.0, want.map(|(d, r)| (d.to_string(), r)));
+        for bad in ["time", "time=", "time=a:b", "lat=1..", "=3", "x=-1"] {
+            assert!(bad.parse::<Selection>().is_err() || bad == "=3", "{bad}");
+        }
+        assert_eq!(between(&[90.0, 60.0, 30.0, 0.0], 20.0, 70.0), Some((1, 3)));
+        assert_eq!(between(&[1.0, 2.0], 3.0, 4.0), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Who may be lossy. Coordinates, bounds, flags and everything else that CF forbids to touch never are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lithify_codec::{Affine, Bound, Dtype, Promise, Sample, match_dtype};
+
+use crate::error::{Error, Result};
+use crate::model::{AttrValue, DataType, Group, Variable};
+
+/// A bound asked for on the command line or in Python: for one variable, or for all data variables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundRule {
+    /// Path or name; `None` is every data variable.
+    pub variable: Option<String>,
+    /// What must hold.
+    pub promise: Promise,
+}
+
+impl std::str::FromStr for BoundRule {
+    type Err = lithify_codec::Error;
+
+    fn from_str(s: &str) -> std::result::Result<Self, Self::Err> {
+        // Bounds contain no colon, so the first one ends the variable's name.
+        match s.split_once(':') {
+            Some((variable, promise)) => Ok(Self { variable: Some(variable.trim().into()), promise: promise.parse()? }),
+            None => Ok(Self { variable: None, promise: s.parse()? }),
+        }
+    }
+}
+
+/// Under a rule for all variables, smaller ones stay lossless: they are not where the bytes are, and often not data.
+pub const SMALL: usize = 4096;
+
+/// Why a variable must stay as it is; `None` if it holds data.
+pub type Role = Option<&'static str>;
+
+/// Attributes that name other variables, and what those are.
+const REFERENCES: &[(&str, &str)] = &[
+    ("coordinates", "a coordinate"),
+    ("bounds", "the bounds of a coordinate"),
+    ("climatology", "the bounds of a coordinate"),
+    ("grid_mapping", "a grid mapping"),
+    ("cell_measures", "a cell measure"),
+    ("formula_terms", "a term of a vertical coordinate"),
+    ("node_coordinates", "a grid coordinate"),
+    ("face_node_connectivity", "a grid topology"),
+];
+
+/// Paths that the attributes of the variable at `path` may name, with their roles.
+fn references<'a>(path: &'a str, v: &'a Variable) -> impl Iterator<Item = (String, &'static str)> + 'a {
+    REFERENCES.iter().flat_map(move |(attribute, role)| {
+        let text = v.attr(attribute).and_then(AttrValue::as_text).unwrap_or_default();
+        let names = text.split_whitespace().filter(|w| !w.ends_with(':'));
+        names.flat_map(move |name| candidates(path, name)).map(move |target| (target, *role))
+    })
+}
+
+/// Paths of the variables that the variable at `path` needs to be understood, as far as its attributes tell.
+pub fn companions(path: &str, v: &Variable) -> Vec<String> {
+    references(path, v).map(|(target, _)| target).collect()
+}
+
+/// The role of every variable, by path.
+pub fn roles(root: &Group) -> BTreeMap<String, Role> {
+    let all = root.walk();
+    let mut named: BTreeMap<String, &'static str> = BTreeMap::new();
+    for (path, v) in &all {
+        for (target, role) in references(path, v) {
+            named.entry(target).or_insert(role);
+        }
+    }
+    all.iter().map(|(path, v)| (path.clone(), own_role(v).or_else(|| named.get(path).copied()))).collect()
+}
+
+/// Where a name used by the variable at `path` may be found: in its group and in every parent.
+fn candidates(path: &str, name: &str) -> Vec<String> {
+    let mut group = path.rsplit_once('/').map_or("", |(g, _)| g);
+    let mut out = vec![name.trim_start_matches('/').to_string()];
+    while !group.is_empty() {
+        out.push(format!("{group}/{name}"));
+        group = group.rsplit_once('/').map_or("", |(g, _)| g);
+    }
+    out
+}
+
+fn own_role(v: &Variable) -> Role {
+    let text = |name: &str| v.attr(name).and_then(AttrValue::as_text).unwrap_or_default();
+    let units = text("units").to_lowercase();
+    let standard = text("standard_name");
+    if !matches!(v.data_type, DataType::Number(_)) {
+        Some("text")
+    } else if v.dims.len() == 1 && v.dims[0] == v.name {
+        Some("a coordinate")
+    } else if v.attr("flag_values").is_some() || v.attr("flag_masks").is_some() {
+        Some("a flag")
+    } else if ["latitude", "longitude", "time", "projection_x_coordinate", "projection_y_coordinate"].contains(&standard)
+        || ["degrees_north", "degrees_east", "degree_north", "degree_east"].contains(&units.as_str())
+        || units.contains(" since ")
+        || v.attr("axis").is_some()
+    {
+        Some("a coordinate")
+    } else if v.attr("grid_mapping_name").is_some() {
+        Some("a grid mapping")
+    } else {
+        None
+    }
+}
+
+/// CF packing of a variable; identity if it is not packed.
+pub fn affine(v: &Variable) -> Affine {
+    let number = |name: &str| v.attr(name).and_then(AttrValue::as_f64);
+    let scale = number("scale_factor").filter(|s| s.is_finite() && *s != 0.0).unwrap_or(1.0);
+    let offset = number("add_offset").filter(|o| o.is_finite()).unwrap_or(0.0);
+    Affine { scale, offset }
+}
+
+/// Bit patterns that mark missing samples: `_FillValue` and `missing_value`, in the variable's own type.
+pub fn missing_patterns(v: &Variable) -> Vec<u64> {
+    let Some(dtype) = v.dtype() else { return Vec::new() };
+    let mut bits = BTreeSet::new();
+    for name in ["_FillValue", "missing_value"] {
+        let Some(AttrValue::Numbers(n)) = v.attr(name) else { continue };
+        for i in 0..n.len() {
+            if n.dtype() == dtype {
+                bits.insert(n.bits(i));
+                continue;
+            }
+            // A marker of another type counts if this type can hold it exactly.
+            let value = n.f64(i);
+            match_dtype!(dtype, T => {
+                let sample = <T as Sample>::from_f64(value);
+                if Sample::to_f64(sample) == value {
+                    bits.insert(Sample::to_bits(sample));
+                }
+            });
+        }
+    }
+    // -0.0 and 0.0 are one value to whoever compares them.
+    match dtype {
+        Dtype::F32 if bits.contains(&0) || bits.contains(&(1 << 31)) => bits.extend([0, 1 << 31]),
+        Dtype::F64 if bits.contains(&0) || bits.contains(&(1 << 63)) => bits.extend([0, 1 << 63]),
+        _ => {}
+    }
+    bits.into_iter().collect()
+}
+
+/// The promise for each variable, by path; the last rule that fits wins, a named one over a general one.
+///
+/// # Errors
+/// [`Error::Invalid`] if a rule names a variable that is not there, or one that must not or cannot be lossy.
+pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Promise>> {
+    let roles = roles(root);
+    let all = root.walk();
+    let mut out: BTreeMap<String, Promise> = all.iter().map(|(p, _)| (p.clone(), Promise::lossless())).collect();
+    let n_data = all.iter().filter(|(p, v)| roles[p].is_none() && v.dtype().is_some()).count();
+    for rule in rules.iter().filter(|r| r.variable.is_none()) {
+        for (path, v) in &all {
+            let packed = affine(v) != Affine::IDENTITY;
+            let big = v.len() >= SMALL || (n_data == 1 && all.len() == 1);
+            if roles[path].is_none() && big && v.dtype().is_some_and(|d| d.is_float() || packed) {
+                out.insert(path.clone(), rule.promise.clone());
+            }
+        }
+    }
+    for rule in rules {
+        let Some(name) = &rule.variable else { continue };
+        let v = root.find(name)?;
+        let path = name.trim_start_matches('/');
+        if !rule.promise.is_lossless() {
+            if let Some(role) = roles.get(path).copied().flatten() {
+                return Err(Error::invalid(format!("{path} is {role} and stays lossless; leave out"), format!("{name}:{}", rule.promise)));
+            }
+            check_type(path, v, &rule.promise)?;
+        }
+        out.insert(path.into(), rule.promise.clone());
+    }
+    Ok(out)
+}
+
+/// Whole numbers cannot be off by a part of one.
+fn check_type(path: &str, v: &Variable, promise: &Promise) -> Result<()> {
+    let Some(dtype) = v.dtype() else { return Ok(()) };
+    let quantum = affine(v).scale.abs();
+    for bound in &promise.0 {
+        match *bound {
+            Bound::Abs(e) if !dtype.is_float() && affine(v) == Affine::IDENTITY && e < quantum => {
+                return Err(Error::invalid(format!("{path} holds whole numbers ({dtype}): ask for abs=1 or more, or lossless"), bound));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lithify_codec::Samples;
+
+    use super::*;
+    use crate::model::Attribute;
+
+    fn variable(name: &str, dims: &[&str], n: usize, attrs: Vec<Attribute>) -> Variable {
+        Variable {
+            name: name.into(),
+            dims: dims.iter().map(|d| d.to_string()).collect(),
+            shape: vec![n; dims.len()],
+            data_type: DataType::Number(Dtype::F32),
+            attrs,
+            chunks: None,
+        }
+    }
+
+    fn sample() -> Group {
+        Group {
+            variables: vec![
+                variable("lat", &["lat"], 100, vec![]),
+                variable("xc", &["y", "x"], 100, vec![]),
+                variable("flag", &["y", "x"], 100, vec![Attribute::numbers("flag_values", Samples::I8(vec![1, 2]))]),
+                variable("small", &["time"], 100, vec![]),
+                variable("T", &["y", "x"], 100, vec![Attribute::text("coordinates", "lat xc")]),
+            ],
+            ..Group::default()
+        }
+    }
+
+    #[test]
+    fn a_general_rule_touches_data_only() {
+        let p = promises(&sample(), &["abs=0.1".parse().unwrap()]).unwrap();
+        let lossy: Vec<_> = p.iter().filter(|(_, p)| !p.is_lossless()).map(|(k, _)| k.as_str()).collect();
+        assert_eq!(lossy, ["T"]);
+    }
+
+    #[test]
+    fn named_rules_win_and_are_checked() {
+        let rules = |r: &[&str]| r.iter().map(|s| s.parse().unwrap()).collect::<Vec<BoundRule>>();
+        let p = promises(&sample(), &rules(&["T:lossless", "abs=0.1", "small:rel=0.1"])).unwrap();
+        assert!(p["T"].is_lossless() && !p["small"].is_lossless());
+        for bad in ["nope:abs=1", "xc:abs=1", "flag:abs=1"] {
+            assert!(promises(&sample(), &rules(&[bad])).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fill_values_count_in_the_variables_own_type() {
+        let fill = |n| variable("v", &["x"], 3, vec![Attribute::numbers("_FillValue", n)]);
+        assert_eq!(missing_patterns(&fill(Samples::F32(vec![1e20]))), [u64::from(1e20f32.to_bits())]);
+        assert_eq!(missing_patterns(&fill(Samples::F64(vec![f64::from(1e20f32)]))), [u64::from(1e20f32.to_bits())]);
+        assert_eq!(missing_patterns(&fill(Samples::F64(vec![0.1]))), [] as [u64; 0]);
+        assert_eq!(missing_patterns(&fill(Samples::I16(vec![0]))), [0, 1 << 31]);
+    }
+}
