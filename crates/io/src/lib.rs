@@ -3,5 +3,6 @@
 pub mod error;
 pub mod formats;
 pub mod model;
+pub mod zarr;
 
 pub use error::{Error, Result};

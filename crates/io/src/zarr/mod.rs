@@ -1,0 +1,42 @@
+//! Zarr: version 3 and 2 are read, version 3 is written; a directory or a zip file.
+//!
+//! Variables that a [`Layout`] names are coded by the codec `lithify` ([`codec`]), all others by codecs that every Zarr reader
+//! has. Metadata follow what xarray expects; what JSON cannot say is kept beside it in the attribute `lithify_model`.
+
+mod attrs;
+pub mod codec;
+mod foreign;
+mod metadata;
+mod read;
+mod store;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use serde_json::Value;
+
+use crate::formats::Format;
+
+pub use codec::{configuration_of, spec_of};
+pub use read::ZarrSource;
+pub use write::ZarrWriter;
+
+/// The row of the format table.
+pub const FORMAT: Format = Format {
+    name: "Zarr",
+    endings: &["zarr", "zarr.zip"],
+    detect: store::detect,
+    open: |path| Ok(Box::new(ZarrSource::open(path)?)),
+    create: Some(|path| Ok(Box::new(ZarrWriter::create(path)?))),
+};
+
+/// How the codec `lithify` stores a variable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout {
+    /// Shape of a chunk: what one payload holds.
+    pub chunk: Vec<usize>,
+    /// Shape of a shard, a multiple of the chunk's: what one file holds. `None` for a file per chunk.
+    pub shard: Option<Vec<usize>>,
+    /// Configuration of the codec, see [`codec`].
+    pub configuration: Value,
+}

@@ -1,0 +1,346 @@
+//! Reading Zarr v3 and v2.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use lithify_codec::{Dtype, Region, Samples, block, decode_chunk, decode_region};
+use serde_json::{Map, Value};
+use zarrs::array::{Array, ArrayBytes, ArrayShardedReadableExt, ArrayShardedReadableExtCache, ArraySubset};
+use zarrs::metadata::ArrayMetadata;
+use zarrs::plugin::{ExtensionName, ZarrVersion};
+
+use super::codec::{payload_shape, samples_from_native};
+use super::store::Store;
+use super::{Layout, attrs, foreign, metadata};
+use crate::error::{Error, Result};
+use crate::model::{AttrValue, Attribute, DataType, Group, Source, Values, Variable, attr, check_block};
+
+/// Groups inside groups; deeper ones are refused before the stack is at its end.
+const MAX_DEPTH: usize = 64;
+
+/// An open Zarr store.
+#[derive(Debug)]
+pub struct ZarrSource {
+    path: std::path::PathBuf,
+    store: Arc<Store>,
+    root: Group,
+    arrays: BTreeMap<String, OpenArray>,
+    attributes: BTreeMap<String, Map<String, Value>>,
+    warnings: Vec<String>,
+}
+
+struct OpenArray {
+    array: Array<Store>,
+    shards: Option<ArrayShardedReadableExtCache>,
+    shape: Vec<usize>,
+    stored: foreign::Stored,
+    layout: Option<Layout>,
+    fill: u64,
+}
+
+impl std::fmt::Debug for OpenArray {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}{:?}", self.stored, self.shape)
+    }
+}
+
+impl ZarrSource {
+    /// Opens a directory or zip file and reads all metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Corrupt`] if the root's metadata are damaged. An array that cannot be read is left out with a
+    /// warning, see [`ZarrSource::warnings`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut source = Self {
+            path: path.into(),
+            store: Arc::new(Store::open(path)?),
+            root: Group::default(),
+            arrays: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        let (meta, attributes) =
+            source.node("")?.ok_or_else(|| Error::unsupported(path, "there is no Zarr metadata"))?;
+        let mut root = Group::default();
+        if foreign::is_array(&meta) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = name.strip_suffix(".zarr").unwrap_or(&name);
+            let name = if name.is_empty() { "array" } else { name };
+            let variable = source.open_array(name, "", &meta, &attributes, false)?;
+            root.variables.push(variable);
+        } else {
+            let ours = attributes.get(attrs::MODEL).is_some_and(Value::is_object);
+            // The order of the file is the order in the consolidated metadata, where there are any.
+            let order: Vec<String> = meta
+                .pointer("/consolidated_metadata/metadata")
+                .and_then(Value::as_object)
+                .map(|m| m.keys().cloned().collect())
+                .unwrap_or_default();
+            let order: BTreeMap<&str, usize> = order.iter().enumerate().map(|(i, k)| (k.as_str(), i)).collect();
+            source.fill_group(&mut root, "", &attributes, &order, ours, 0)?;
+        }
+        metadata::infer_dims(&mut root, &[]);
+        source.attributes.insert(String::new(), attributes);
+        source.root = root;
+        Ok(source)
+    }
+
+    /// Metadata and attributes of the node whose keys begin with `prefix`; `None` if there is none.
+    fn node(&self, prefix: &str) -> Result<Option<(Value, Map<String, Value>)>> {
+        let json = |name: &str| {
+            let key = format!("{prefix}{name}");
+            let Some(bytes) = self.store.value(&key)? else { return Ok(None) };
+            let value = attrs::parse(&bytes).map_err(|e| Error::corrupt(&self.path, format!("{key}: {e}")))?;
+            if value.is_object() {
+                Ok(Some(value))
+            } else {
+                Err(Error::corrupt(&self.path, format!("{key}: no object")))
+            }
+        };
+        if let Some(mut meta) = json("zarr.json")? {
+            let attributes = meta.as_object_mut().and_then(|m| m.remove("attributes"));
+            let attributes = attributes.and_then(|a| if let Value::Object(a) = a { Some(a) } else { None });
+            return Ok(Some((meta, attributes.unwrap_or_default())));
+        }
+        let meta = match json(".zarray")? {
+            Some(array) => Some(array),
+            None => json(".zgroup")?,
+        };
+        let Some(meta) = meta else { return Ok(None) };
+        let attributes = json(".zattrs")?.and_then(|a| if let Value::Object(a) = a { Some(a) } else { None });
+        Ok(Some((meta, attributes.unwrap_or_default())))
+    }
+
+    fn fill_group(
+        &mut self,
+        group: &mut Group,
+        prefix: &str,
+        attributes: &Map<String, Value>,
+        order: &BTreeMap<&str, usize>,
+        ours: bool,
+        depth: usize,
+    ) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(Error::corrupt(&self.path, format!("{prefix} lies more than {MAX_DEPTH} groups deep")));
+        }
+        group.attrs = attrs::from_json(attributes, None);
+        group.dims = metadata::dims_of(attributes);
+        let mut children: Vec<String> = self.store.children(prefix)?.into_iter().collect();
+        children.sort_by_key(|name| order.get(format!("{prefix}{name}").as_str()).copied().unwrap_or(usize::MAX));
+        for name in children {
+            let path = format!("{prefix}{name}");
+            let (meta, attributes) = match self.node(&format!("{path}/")) {
+                Ok(Some(node)) => node,
+                Ok(None) => continue,
+                Err(e) => {
+                    self.warnings.push(e.to_string());
+                    continue;
+                }
+            };
+            if foreign::is_array(&meta) {
+                match self.open_array(&name, &path, &meta, &attributes, ours) {
+                    Ok(variable) => group.variables.push(variable),
+                    Err(e) => self.warnings.push(e.to_string()),
+                }
+            } else {
+                let mut sub = Group { name, ..Group::default() };
+                self.fill_group(&mut sub, &format!("{path}/"), &attributes, order, ours, depth + 1)?;
+                group.groups.push(sub);
+            }
+            self.attributes.insert(path, attributes);
+        }
+        Ok(())
+    }
+
+    /// Opens the array at `path` (empty for the root) and describes it as a variable.
+    fn open_array(
+        &mut self,
+        name: &str,
+        path: &str,
+        meta: &Value,
+        attributes: &Map<String, Value>,
+        ours: bool,
+    ) -> Result<Variable> {
+        let unsupported = |e: String| Error::unsupported(&self.path, format!("array {name}: {e}"));
+        let corrupt = |e: String| Error::corrupt(&self.path, format!("array {name}: {e}"));
+        let (meta, bytes_type) = foreign::bytes_as_integers(meta.clone());
+        let is_v2 = meta.get("zarr_format").and_then(Value::as_u64) == Some(2);
+        let typed: ArrayMetadata = if is_v2 {
+            serde_json::from_value(meta.clone()).map(ArrayMetadata::V2)
+        } else {
+            serde_json::from_value(meta.clone()).map(ArrayMetadata::V3)
+        }
+        .map_err(|e| corrupt(e.to_string()))?;
+        let chunks = foreign::check_sizes(&meta).map_err(corrupt)?;
+        let array = Array::new_with_metadata(self.store.clone(), &format!("/{path}"), typed)
+            .map_err(|e| unsupported(foreign::innermost(&e)))?;
+        let shape: Vec<usize> = array.shape().iter().map(|d| *d as usize).collect();
+        let type_name = array.data_type().name(ZarrVersion::V3).unwrap_or_default().into_owned();
+        let model = attributes.get(attrs::MODEL);
+        let is_char = model.and_then(|m| m.get("type")).and_then(Value::as_str) == Some("char");
+        let stored = foreign::Stored::of(&type_name, &array, is_char, bytes_type)
+            .ok_or_else(|| unsupported(format!("the data type {type_name} cannot be read")))?;
+        let fill = stored.dtype().map(|d| samples_from_native(d, array.fill_value().as_ne_bytes()));
+        let layout = if is_v2 { None } else { foreign::layout(&meta) };
+        let shards = match &layout {
+            Some(Layout { shard: Some(_), .. }) => Some(ArrayShardedReadableExtCache::new(&array)),
+            _ => None,
+        };
+        let data_type = stored.data_type();
+        let number = fill.as_ref().filter(|_| matches!(data_type, DataType::Number(_)));
+        let mut attrs = attrs::from_json(attributes, number);
+        attrs.retain(|a| !(is_v2 && a.name == "_ARRAY_DIMENSIONS"));
+        if let (true, Some(fill), false, None) =
+            (is_v2, number, meta.get("fill_value").is_none_or(Value::is_null), attr(&attrs, "_FillValue"))
+        {
+            // In version 2 the fill value is the _FillValue, by xarray's convention.
+            attrs.push(Attribute { name: "_FillValue".into(), value: AttrValue::Numbers(fill.clone()) });
+        }
+        let hint = model.and_then(|m| m.get("chunks")).and_then(foreign::lengths);
+        let variable = Variable {
+            name: name.into(),
+            dims: foreign::dimension_names(&meta, attributes, &shape),
+            shape: shape.clone(),
+            data_type,
+            attrs,
+            chunks: if ours { hint.filter(|c| c.len() == shape.len()) } else { Some(chunks) },
+        };
+        let fill = fill.map_or(0, |f| f.bits(0));
+        let key = if path.is_empty() { name } else { path };
+        self.arrays.insert(key.into(), OpenArray { array, shards, shape, stored, layout, fill });
+        Ok(variable)
+    }
+
+    /// What could not be read and why, one line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// How the codec `lithify` stores the variable; `None` if other codecs do.
+    pub fn layout(&self, path: &str) -> Option<Layout> {
+        self.arrays.get(path)?.layout.clone()
+    }
+
+    /// The coded bytes of one chunk, by its index in the grid of (inner) chunks; `None` if it is absent and reads as the fill
+    /// value.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the variable is not coded by `lithify` or has no such chunk, [`Error::Corrupt`] if the shard or its
+    /// index is damaged.
+    pub fn payload(&self, path: &str, chunk: &[usize]) -> Result<Option<Vec<u8>>> {
+        let open = self.array(path)?;
+        let Some(layout) = &open.layout else {
+            return Err(Error::invalid("this variable is not coded by lithify", path));
+        };
+        let fits = |d: usize| chunk[d].checked_mul(layout.chunk[d]).is_some_and(|at| at < open.shape[d]);
+        if chunk.len() != open.shape.len() || !(0..chunk.len()).all(fits) {
+            return Err(Error::invalid(format!("{path} has no such chunk"), format!("{chunk:?}")));
+        }
+        let index: Vec<u64> = chunk.iter().map(|i| *i as u64).collect();
+        match &open.shards {
+            Some(cache) => open.array.retrieve_encoded_subchunk(cache, &index),
+            None => open.array.retrieve_encoded_chunk(&index).map_err(Into::into),
+        }
+        .map_err(|e| self.damaged(path, chunk, e))
+    }
+
+    /// An attribute as it is in the store, "" standing for the root.
+    pub fn attribute(&self, path: &str, name: &str) -> Option<Value> {
+        self.attributes.get(path)?.get(name).cloned()
+    }
+
+    /// Bit pattern of the fill value of a variable of numbers; 0 for others.
+    pub fn fill_bits(&self, path: &str) -> u64 {
+        self.arrays.get(path).map_or(0, |a| a.fill)
+    }
+
+    /// Every byte fetched since opening, metadata included.
+    pub fn bytes_read(&self) -> u64 {
+        self.store.bytes_read()
+    }
+
+    fn array(&self, path: &str) -> Result<&OpenArray> {
+        self.arrays.get(path).ok_or_else(|| Error::invalid("there is no such variable that can be read", path))
+    }
+
+    fn damaged(&self, path: &str, chunk: &[usize], e: impl std::fmt::Display) -> Error {
+        Error::corrupt(&self.path, format!("{path}, chunk {chunk:?}: {e}"))
+    }
+
+    /// A block of a variable coded by `lithify`: each chunk that it touches, decoded as far as needed.
+    fn read_coded(
+        &self,
+        path: &str,
+        open: &OpenArray,
+        dtype: Dtype,
+        chunk: &[usize],
+        start: &[usize],
+        count: &[usize],
+    ) -> Result<Samples> {
+        let n = chunk.len();
+        let first: Vec<usize> = (0..n).map(|d| start[d] / chunk[d]).collect();
+        let grid: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).div_ceil(chunk[d]) - first[d]).collect();
+        let chunks = block::grid(&grid, &vec![1; n]);
+        let mut out = None;
+        for (offset, _) in &chunks {
+            let at: Vec<usize> = (0..n).map(|d| first[d] + offset[d]).collect();
+            let origin: Vec<usize> = (0..n).map(|d| at[d] * chunk[d]).collect();
+            let needed: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
+            let low: Vec<usize> = (0..n).map(|d| start[d].max(origin[d])).collect();
+            let part: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).min(origin[d] + needed[d]) - low[d]).collect();
+            let Some(payload) = self.payload(path, &at)? else { continue };
+            let stored = payload_shape(&payload, dtype, chunk, &needed).map_err(|e| self.damaged(path, &at, e))?;
+            let region = Region { start: (0..n).map(|d| low[d] - origin[d]).collect(), count: part.clone() };
+            let samples = match region.is_all(&stored) {
+                true => decode_chunk(&payload, &stored),
+                false => decode_region(&payload, &stored, &region),
+            }
+            .map_err(|e| self.damaged(path, &at, e))?;
+            if chunks.len() == 1 {
+                return Ok(samples);
+            }
+            let target: Vec<usize> = (0..n).map(|d| low[d] - start[d]).collect();
+            let all = || Samples::filled(dtype, count.iter().product(), open.fill);
+            out.get_or_insert_with(all).paste(count, &target, &samples, &part)?;
+        }
+        Ok(out.unwrap_or_else(|| Samples::filled(dtype, count.iter().product(), open.fill)))
+    }
+}
+
+impl Source for ZarrSource {
+    fn root(&self) -> &Group {
+        &self.root
+    }
+
+    fn read(&self, path: &str, start: &[usize], count: &[usize]) -> Result<Values> {
+        let open = self.array(path)?;
+        check_block(path, &open.shape, start, count)?;
+        if count.contains(&0) {
+            return Ok(open.stored.empty());
+        }
+        if let (Some(layout), foreign::Stored::Number(dtype)) = (&open.layout, open.stored) {
+            return self.read_coded(path, open, dtype, &layout.chunk, start, count).map(Values::Numbers);
+        }
+        let block = |v: &[usize]| v.iter().map(|d| *d as u64).collect::<Vec<_>>();
+        let subset =
+            ArraySubset::new_with_start_shape(block(start), block(count)).map_err(|e| Error::invalid(path, e))?;
+        let failed = |e: zarrs::array::ArrayError| {
+            Error::corrupt(&self.path, format!("{path}, block {start:?} + {count:?}: {e}"))
+        };
+        if open.stored == foreign::Stored::Strings {
+            return open.array.retrieve_array_subset::<Vec<String>>(&subset).map(Values::Strings).map_err(failed);
+        }
+        let bytes = open.array.retrieve_array_subset::<ArrayBytes<'static>>(&subset).map_err(failed)?;
+        let bytes = bytes.into_fixed().map_err(|e| self.damaged(path, start, e))?;
+        Ok(open.stored.values(&bytes))
+    }
+
+    fn format(&self) -> &'static str {
+        if self.arrays.values().any(|a| matches!(a.array.metadata(), ArrayMetadata::V2(_))) {
+            "Zarr v2"
+        } else {
+            "Zarr v3"
+        }
+    }
+}
