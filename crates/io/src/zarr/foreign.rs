@@ -187,6 +187,13 @@ pub(super) fn layout(meta: &Value) -> Option<Layout> {
     }
     let sharding = named(codecs, "sharding_indexed").filter(|_| codecs.as_array().is_some_and(|c| c.len() == 1))?;
     let configuration = alone(sharding.get("codecs")?)?;
+    // Any other place or coding of the index is left to zarrs.
+    let at_end = sharding.get("index_location").is_none_or(|l| l == "end");
+    let [bytes, crc] = sharding.get("index_codecs")?.as_array()?.as_slice() else { return None };
+    let little = bytes.pointer("/configuration/endian").is_some_and(|e| e == "little");
+    if !at_end || !little || crc.get("name").or(Some(crc))? != "crc32c" {
+        return None;
+    }
     Some(Layout { chunk: lengths(sharding.get("chunk_shape")?)?, shard: Some(grid), configuration })
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_codec::{Dtype, Region, Samples, block, decode_chunk, decode_region};
 use serde_json::{Map, Value};
-use zarrs::array::{Array, ArrayBytes, ArrayShardedReadableExt, ArrayShardedReadableExtCache, ArraySubset};
+use zarrs::array::{Array, ArrayBytes, ArraySubset};
 use zarrs::metadata::ArrayMetadata;
 use zarrs::plugin::{ExtensionName, ZarrVersion};
+use zarrs::storage::byte_range::ByteRange;
+use zarrs::storage::{ReadableStorageTraits, StorageError};
 
 use super::codec::{payload_shape, samples_from_native};
 use super::store::Store;
@@ -30,9 +32,13 @@ pub struct ZarrSource {
     warnings: Vec<String>,
 }
 
+/// Offset and length of each chunk of a shard, in C order.
+type Index = Arc<[[u64; 2]]>;
+
 struct OpenArray {
     array: Array<Store>,
-    shards: Option<ArrayShardedReadableExtCache>,
+    /// Indices of the shards met so far; `None` for a shard that is not there.
+    shards: Mutex<BTreeMap<Vec<u64>, Option<Index>>>,
     shape: Vec<usize>,
     stored: foreign::Stored,
     layout: Option<Layout>,
@@ -50,7 +56,7 @@ impl ZarrSource {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Corrupt`] if the root's metadata are damaged. An array that cannot be read is left out with a
-    /// warning, see [`ZarrSource::warnings`].
+    /// warning, see [`Source::warnings`].
     pub fn open(path: &Path) -> Result<Self> {
         let mut source = Self {
             path: path.into(),
@@ -173,8 +179,8 @@ impl ZarrSource {
         }
         .map_err(|e| corrupt(e.to_string()))?;
         let chunks = foreign::check_sizes(&meta).map_err(corrupt)?;
-        let array = Array::new_with_metadata(self.store.clone(), &format!("/{path}"), typed)
-            .map_err(|e| unsupported(foreign::innermost(&e)))?;
+        let array = guarded(|| Array::new_with_metadata(self.store.clone(), &format!("/{path}"), typed))
+            .map_err(unsupported)?;
         let shape: Vec<usize> = array.shape().iter().map(|d| *d as usize).collect();
         let type_name = array.data_type().name(ZarrVersion::V3).unwrap_or_default().into_owned();
         let model = attributes.get(attrs::MODEL);
@@ -183,10 +189,6 @@ impl ZarrSource {
             .ok_or_else(|| unsupported(format!("the data type {type_name} cannot be read")))?;
         let fill = stored.dtype().map(|d| samples_from_native(d, array.fill_value().as_ne_bytes()));
         let layout = if is_v2 { None } else { foreign::layout(&meta) };
-        let shards = match &layout {
-            Some(Layout { shard: Some(_), .. }) => Some(ArrayShardedReadableExtCache::new(&array)),
-            _ => None,
-        };
         let data_type = stored.data_type();
         let number = fill.as_ref().filter(|_| matches!(data_type, DataType::Number(_)));
         let mut attrs = attrs::from_json(attributes, number);
@@ -208,13 +210,8 @@ impl ZarrSource {
         };
         let fill = fill.map_or(0, |f| f.bits(0));
         let key = if path.is_empty() { name } else { path };
-        self.arrays.insert(key.into(), OpenArray { array, shards, shape, stored, layout, fill });
+        self.arrays.insert(key.into(), OpenArray { array, shards: Mutex::default(), shape, stored, layout, fill });
         Ok(variable)
-    }
-
-    /// What could not be read and why, one line each.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// How the codec `lithify` stores the variable; `None` if other codecs do.
@@ -237,12 +234,7 @@ impl ZarrSource {
         if chunk.len() != open.shape.len() || !(0..chunk.len()).all(fits) {
             return Err(Error::invalid(format!("{path} has no such chunk"), format!("{chunk:?}")));
         }
-        let index: Vec<u64> = chunk.iter().map(|i| *i as u64).collect();
-        match &open.shards {
-            Some(cache) => open.array.retrieve_encoded_subchunk(cache, &index),
-            None => open.array.retrieve_encoded_chunk(&index).map_err(Into::into),
-        }
-        .map_err(|e| self.damaged(path, chunk, e))
+        open.payload(&self.store, layout, chunk).map_err(|e| self.damaged(path, chunk, e))
     }
 
     /// An attribute as it is in the store, "" standing for the root.
@@ -308,6 +300,53 @@ impl ZarrSource {
     }
 }
 
+impl OpenArray {
+    /// The coded bytes of a chunk inside the grid.
+    fn payload(
+        &self,
+        store: &Store,
+        layout: &Layout,
+        chunk: &[usize],
+    ) -> std::result::Result<Option<Vec<u8>>, StorageError> {
+        let Some(shard) = &layout.shard else {
+            let at: Vec<u64> = chunk.iter().map(|i| *i as u64).collect();
+            return Ok(store.get(&self.array.chunk_key(&at))?.map(Vec::from));
+        };
+        let per: Vec<usize> = shard.iter().zip(&layout.chunk).map(|(s, c)| s / c).collect();
+        let at: Vec<u64> = chunk.iter().zip(&per).map(|(i, p)| (i / p) as u64).collect();
+        let Some(index) = self.index(store, &at, per.iter().product())? else { return Ok(None) };
+        let steps = block::strides(&per);
+        let inner: usize = (0..per.len()).map(|d| chunk[d] % per[d] * steps[d]).sum();
+        match index.get(inner) {
+            None | Some([u64::MAX, u64::MAX]) => Ok(None),
+            Some(&[offset, len]) => {
+                let range = ByteRange::FromStart(offset, Some(len));
+                Ok(store.get_partial(&self.array.chunk_key(&at), range)?.map(Vec::from))
+            }
+        }
+    }
+
+    /// The index of a shard of `n` chunks, at its end; `None` if there is no such shard.
+    fn index(&self, store: &Store, at: &[u64], n: usize) -> std::result::Result<Option<Index>, StorageError> {
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shards.get(at) {
+            return Ok(known.clone());
+        }
+        let bytes = store.get_partial(&self.array.chunk_key(at), ByteRange::Suffix(n as u64 * 16 + 4))?;
+        let index = match bytes.as_deref().map(<[u8]>::split_last_chunk::<4>) {
+            None => None,
+            Some(Some((index, crc))) if crc32c::crc32c(index) == u32::from_le_bytes(*crc) => {
+                let (entries, _) = index.as_chunks::<8>();
+                let (entries, _) = entries.as_chunks::<2>();
+                Some(entries.iter().map(|e| e.map(u64::from_le_bytes)).collect())
+            }
+            Some(_) => return Err(StorageError::Other("the checksum of the shard's index does not match".into())),
+        };
+        shards.insert(at.to_vec(), index.clone());
+        Ok(index)
+    }
+}
+
 impl Source for ZarrSource {
     fn root(&self) -> &Group {
         &self.root
@@ -325,15 +364,23 @@ impl Source for ZarrSource {
         let block = |v: &[usize]| v.iter().map(|d| *d as u64).collect::<Vec<_>>();
         let subset =
             ArraySubset::new_with_start_shape(block(start), block(count)).map_err(|e| Error::invalid(path, e))?;
-        let failed = |e: zarrs::array::ArrayError| {
-            Error::corrupt(&self.path, format!("{path}, block {start:?} + {count:?}: {e}"))
-        };
+        let failed = |e: String| Error::corrupt(&self.path, format!("{path}, block {start:?} + {count:?}: {e}"));
         if open.stored == foreign::Stored::Strings {
-            return open.array.retrieve_array_subset::<Vec<String>>(&subset).map(Values::Strings).map_err(failed);
+            return guarded(|| open.array.retrieve_array_subset::<Vec<String>>(&subset))
+                .map(Values::Strings)
+                .map_err(failed);
         }
-        let bytes = open.array.retrieve_array_subset::<ArrayBytes<'static>>(&subset).map_err(failed)?;
+        let bytes = guarded(|| open.array.retrieve_array_subset::<ArrayBytes<'static>>(&subset)).map_err(failed)?;
         let bytes = bytes.into_fixed().map_err(|e| self.damaged(path, start, e))?;
         Ok(open.stored.values(&bytes))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    fn certificate(&self, path: &str) -> Option<Value> {
+        self.attribute(path, attrs::CERTIFICATE)
     }
 
     fn format(&self) -> &'static str {
@@ -342,5 +389,13 @@ impl Source for ZarrSource {
         } else {
             "Zarr v3"
         }
+    }
+}
+
+/// Runs a part of zarrs, some codecs of which index damaged data unchecked, and makes its panics errors.
+fn guarded<T, E: std::error::Error>(run: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(|e| foreign::innermost(&e)),
+        Err(_) => Err("the data do not fit their codec".into()),
     }
 }
