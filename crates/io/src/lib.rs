@@ -2,7 +2,9 @@
 
 pub mod error;
 pub mod formats;
+pub mod job;
 pub mod model;
+pub mod policy;
 pub mod zarr;
 
 pub use error::{Error, Result};

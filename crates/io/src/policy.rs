@@ -93,7 +93,8 @@ fn own_role(v: &Variable) -> Role {
         Some("a coordinate")
     } else if v.attr("flag_values").is_some() || v.attr("flag_masks").is_some() {
         Some("a flag")
-    } else if ["latitude", "longitude", "time", "projection_x_coordinate", "projection_y_coordinate"].contains(&standard)
+    } else if ["latitude", "longitude", "time", "projection_x_coordinate", "projection_y_coordinate"]
+        .contains(&standard)
         || ["degrees_north", "degrees_east", "degree_north", "degree_east"].contains(&units.as_str())
         || units.contains(" since ")
         || v.attr("axis").is_some()
@@ -168,7 +169,10 @@ pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Pr
         let path = name.trim_start_matches('/');
         if !rule.promise.is_lossless() {
             if let Some(role) = roles.get(path).copied().flatten() {
-                return Err(Error::invalid(format!("{path} is {role} and stays lossless; leave out"), format!("{name}:{}", rule.promise)));
+                return Err(Error::invalid(
+                    format!("{path} is {role} and stays lossless; leave out"),
+                    format!("{name}:{}", rule.promise),
+                ));
             }
             check_type(path, v, &rule.promise)?;
         }
@@ -184,7 +188,10 @@ fn check_type(path: &str, v: &Variable, promise: &Promise) -> Result<()> {
     for bound in &promise.0 {
         match *bound {
             Bound::Abs(e) if !dtype.is_float() && affine(v) == Affine::IDENTITY && e < quantum => {
-                return Err(Error::invalid(format!("{path} holds whole numbers ({dtype}): ask for abs=1 or more, or lossless"), bound));
+                return Err(Error::invalid(
+                    format!("{path} holds whole numbers ({dtype}): ask for abs=1 or more, or lossless"),
+                    bound,
+                ));
             }
             _ => {}
         }

@@ -124,7 +124,8 @@ mod tests {
         assert_eq!(chunk_shape(&[3, 30, 192, 288], f, Some(&[1, 15, 96, 144])), [3, 30, 192, 288]);
         assert_eq!(chunk_shape(&[1000, 721, 1440], f, Some(&[1, 721, 1440])), [4, 721, 1440]);
         assert_eq!(chunk_shape(&[], f, None), [] as [usize; 0]);
-        for shape in [&[100_000, 721, 1440][..], &[20_000, 30_000], &[1 << 31], &[1, 1 << 31], &[7, 11, 13, 17, 19, 23]] {
+        for shape in [&[100_000, 721, 1440][..], &[20_000, 30_000], &[1 << 31], &[1, 1 << 31], &[7, 11, 13, 17, 19, 23]]
+        {
             let c = chunk_shape(shape, f, None);
             let n: usize = c.iter().product();
             assert!((TARGET_SAMPLES / 4..=TARGET_SAMPLES * 3 / 2).contains(&n), "{shape:?} {c:?}");

@@ -9,12 +9,15 @@
 //! 6. The certificate is written as attribute `lithify`.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
-use lithify_codec::{ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Samples, Tolerance, encode_chunk, match_samples};
+use lithify_codec::{
+    ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Samples, Tolerance, encode_chunk, match_samples,
+};
 use serde_json::{Value, json};
 
 use super::chunks::{ChunkAt, chunk_grid, chunk_shape, shard_shape};
@@ -76,7 +79,13 @@ pub struct Outcome {
 /// # Errors
 /// [`Error::Broken`] if a bound does not hold in the end, which would be a defect of ours; [`Error::Invalid`] for options that
 /// do not fit the file; whatever reading and writing bring. The output appears whole or not at all.
-pub fn compress(source: &dyn Source, out: &Path, options: &Options, context: &Context<'_>, warn: &mut dyn FnMut(String)) -> Result<(PathBuf, Vec<Outcome>)> {
+pub fn compress(
+    source: &dyn Source,
+    out: &Path,
+    options: &Options,
+    context: &Context<'_>,
+    warn: &mut dyn FnMut(String),
+) -> Result<(PathBuf, Vec<Outcome>)> {
     if !options.force && out.exists() {
         return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
     }
@@ -94,7 +103,15 @@ pub fn compress(source: &dyn Source, out: &Path, options: &Options, context: &Co
         let promise = promises[&path].clone();
         let ours = roles[&path].is_none() && (v.len() >= policy::SMALL || !promise.is_lossless());
         let Some(dtype) = v.dtype().filter(|_| ours) else { continue };
-        let job = Job { source, path: path.clone(), v: v.clone(), dtype, promise, options, chunk: chunk_of(v, dtype, &options.chunks) };
+        let job = Job {
+            source,
+            path: path.clone(),
+            v: v.clone(),
+            dtype,
+            promise,
+            options,
+            chunk: chunk_of(v, dtype, &options.chunks),
+        };
         layouts.insert(path, Layout { chunk: job.chunk.clone(), shard: job.shard(), configuration: json!({}) });
         jobs.push(job);
     }
@@ -106,7 +123,7 @@ pub fn compress(source: &dyn Source, out: &Path, options: &Options, context: &Co
     for job in &jobs {
         let plan = job.plan(context)?;
         if let Some(layout) = layouts.get_mut(&job.path) {
-            layout.configuration = configuration_of(&plan.spec, &job.promise.to_string());
+            layout.configuration = configuration_of(&plan, &job.promise.to_string());
         }
         plans.push(plan);
     }
@@ -181,12 +198,6 @@ struct Job<'a> {
     chunk: Vec<usize>,
 }
 
-/// Everything decided before a variable's chunks are encoded.
-struct Plan {
-    spec: ChunkSpec,
-    field: Option<FieldStats>,
-}
-
 impl Job<'_> {
     fn shard(&self) -> Option<Vec<usize>> {
         shard_shape(&self.v.shape, &self.chunk)
@@ -223,7 +234,8 @@ impl Job<'_> {
         Ok(field)
     }
 
-    fn plan(&self, context: &Context<'_>) -> Result<Plan> {
+    /// Everything that is decided before the chunks are encoded.
+    fn plan(&self, context: &Context<'_>) -> Result<ChunkSpec> {
         let mut spec = ChunkSpec {
             codec: self.options.codec.clone(),
             tolerance: Tolerance::LOSSLESS,
@@ -244,7 +256,7 @@ impl Job<'_> {
             Some(mse) if !spec.tolerance.lossless => spec.step = Some(self.search_step(&spec, mse, context)?),
             _ => {}
         }
-        Ok(Plan { spec, field })
+        Ok(spec)
     }
 
     /// One step for all chunks, searched on a few of them.
@@ -262,18 +274,35 @@ impl Job<'_> {
         Ok(shared_step(&mut probes, mse * margin))
     }
 
-    fn run(&self, plan: &Plan, writer: &mut ZarrWriter, context: &Context<'_>, warn: &mut dyn FnMut(String)) -> Result<Outcome> {
+    fn run(
+        &self,
+        plan: &ChunkSpec,
+        writer: &mut ZarrWriter,
+        context: &Context<'_>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Outcome> {
         let started = Instant::now();
-        let mut spec = plan.spec.clone();
+        let mut spec = plan.clone();
         let mut attempt = 0;
         let coded = loop {
-            let coded = self.encode_all(&spec, writer, context)?;
+            // A norm is known to hold at the end only: until then the payloads wait in a file of their own.
+            let mut spool = if spec.step.is_some() { Some(Spool::new()?) } else { None };
+            let coded = self.encode_all(&spec, context, &mut |at, payload| match &mut spool {
+                Some(spool) => spool.push(&payload),
+                None => writer.write_payload(&self.path, &at.index, payload),
+            })?;
             if self.promise.kept(&coded.stats) {
+                if let Some(spool) = spool {
+                    spool.pour(&self.grid(), |at, payload| writer.write_payload(&self.path, &at.index, payload))?;
+                }
                 break coded;
             }
             // Only a norm over the variable can be missed: everything else was checked chunk by chunk.
             let (Some(step), Some(mse)) = (spec.step, spec.tolerance.mse) else {
-                return Err(Error::Broken(format!("{}: {} does not hold after encoding; please report this", self.path, self.promise)));
+                return Err(Error::Broken(format!(
+                    "{}: {} does not hold after encoding; please report this",
+                    self.path, self.promise
+                )));
             };
             attempt += 1;
             if attempt > RETRIES {
@@ -285,8 +314,14 @@ impl Job<'_> {
         };
         let previous = self.source.certificate(&self.path);
         let certificate = certificate(&self.promise, &coded, self.dtype, previous.as_ref());
-        if !self.promise.is_lossless() && previous.as_ref().is_some_and(|p| p["bound"].as_str().is_some_and(|b| b != "lossless")) {
-            warn(format!("{}: the source is lossy already ({}); errors add up", self.path, previous.unwrap_or_default()["bound"]));
+        if !self.promise.is_lossless()
+            && previous.as_ref().is_some_and(|p| p["bound"].as_str().is_some_and(|b| b != "lossless"))
+        {
+            warn(format!(
+                "{}: the source is lossy already ({}); errors add up",
+                self.path,
+                previous.unwrap_or_default()["bound"]
+            ));
         }
         writer.set_attribute(&self.path, "lithify", certificate)?;
         let (raw_bytes, codec) = (raw_bytes(&self.v), coded.main_codec());
@@ -304,7 +339,13 @@ impl Job<'_> {
         })
     }
 
-    fn encode_all(&self, spec: &ChunkSpec, writer: &mut ZarrWriter, context: &Context<'_>) -> Result<CodedVariable> {
+    /// Encodes all chunks; `put` gets the payloads in the order of the grid.
+    fn encode_all(
+        &self,
+        spec: &ChunkSpec,
+        context: &Context<'_>,
+        put: &mut dyn FnMut(&ChunkAt, Vec<u8>) -> Result<()>,
+    ) -> Result<CodedVariable> {
         let grid = self.grid();
         let mut coded = CodedVariable::default();
         ordered::run(
@@ -320,16 +361,47 @@ impl Job<'_> {
                 Ok((encode_chunk(&x, &grid[i].count, spec)?, source_crc, raw as u64))
             },
             |i, (e, source_crc, raw)| {
-                (context.progress)(Progress { variable: &self.path, raw_bytes: raw, coded_bytes: e.bytes.len() as u64 });
+                (context.progress)(Progress {
+                    variable: &self.path,
+                    raw_bytes: raw,
+                    coded_bytes: e.bytes.len() as u64,
+                });
                 coded.stats.merge(&e.stats);
                 coded.n_escapes += e.n_escapes;
                 coded.source_crc = crc_of_crcs(coded.source_crc, source_crc);
                 coded.decoded_crc = crc_of_crcs(coded.decoded_crc, lithify_codec::header(&e.bytes)?.decoded_crc32c);
                 *coded.codecs.entry(e.codec).or_default() += 1;
-                writer.write_payload(&self.path, &grid[i].index, e.bytes)
+                put(&grid[i], e.bytes)
             },
         )?;
         Ok(coded)
+    }
+}
+
+/// Payloads in a file without a name, in the order of the grid.
+struct Spool {
+    file: std::fs::File,
+    lengths: Vec<usize>,
+}
+
+impl Spool {
+    fn new() -> Result<Self> {
+        Ok(Self { file: tempfile::tempfile().map_err(Error::io(std::env::temp_dir()))?, lengths: Vec::new() })
+    }
+
+    fn push(&mut self, payload: &[u8]) -> Result<()> {
+        self.lengths.push(payload.len());
+        self.file.write_all(payload).map_err(Error::io(std::env::temp_dir()))
+    }
+
+    fn pour(mut self, grid: &[ChunkAt], mut put: impl FnMut(&ChunkAt, Vec<u8>) -> Result<()>) -> Result<()> {
+        self.file.rewind().map_err(Error::io(std::env::temp_dir()))?;
+        for (at, n) in grid.iter().zip(self.lengths) {
+            let mut payload = vec![0; n];
+            self.file.read_exact(&mut payload).map_err(Error::io(std::env::temp_dir()))?;
+            put(at, payload)?;
+        }
+        Ok(())
     }
 }
 
@@ -391,7 +463,13 @@ fn certificate(promise: &Promise, coded: &CodedVariable, dtype: Dtype, previous:
 }
 
 /// A variable that any Zarr reader opens: coordinates, text, scalars of the model.
-fn copy_standard(source: &dyn Source, path: &str, v: &Variable, writer: &mut ZarrWriter, context: &Context<'_>) -> Result<Outcome> {
+fn copy_standard(
+    source: &dyn Source,
+    path: &str,
+    v: &Variable,
+    writer: &mut ZarrWriter,
+    context: &Context<'_>,
+) -> Result<Outcome> {
     let started = Instant::now();
     context.check()?;
     let start = vec![0; v.shape.len()];

@@ -12,7 +12,13 @@ use crate::model::{AttrValue, Attribute, Group, Source, Values, Variable};
 ///
 /// # Errors
 /// Whatever reading and writing bring. The output appears whole or not at all.
-pub fn decompress(source: &dyn Source, out: &Path, force: bool, lineage: bool, context: &Context<'_>) -> Result<PathBuf> {
+pub fn decompress(
+    source: &dyn Source,
+    out: &Path,
+    force: bool,
+    lineage: bool,
+    context: &Context<'_>,
+) -> Result<PathBuf> {
     if !force && out.exists() {
         return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
     }

@@ -69,7 +69,20 @@ mod tests {
     fn results_arrive_in_order() {
         for threads in [1, 2, 7] {
             let mut out = Vec::new();
-            run(50, threads, Ok, |i, x: usize| { assert_eq!(i, x); Ok(x * x) }, |_, y| { out.push(y); Ok(()) }).unwrap();
+            run(
+                50,
+                threads,
+                Ok,
+                |i, x: usize| {
+                    assert_eq!(i, x);
+                    Ok(x * x)
+                },
+                |_, y| {
+                    out.push(y);
+                    Ok(())
+                },
+            )
+            .unwrap();
             assert_eq!(out, (0..50).map(|i| i * i).collect::<Vec<_>>());
         }
         run(0, 3, |_| Ok(()), |_, ()| Ok(()), |_, ()| Ok(())).unwrap();

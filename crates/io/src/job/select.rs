@@ -5,10 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lithify_codec::{Region, Samples, decode_region};
+use lithify_codec::Region;
 
 use super::Context;
-use super::chunks::chunk_grid;
 use crate::error::{Error, Result};
 use crate::formats;
 use crate::model::{Group, Source, Values, Variable};
@@ -39,7 +38,12 @@ impl std::str::FromStr for Selection {
 }
 
 fn parse_one(part: &str) -> Result<(String, Range)> {
-    let bad = || Error::invalid("a selection is dim=3, dim=0:10 (indices), dim=30..60 (coordinates) or dim=~30.2 (nearest)", part);
+    let bad = || {
+        Error::invalid(
+            "a selection is dim=3, dim=0:10 (indices), dim=30..60 (coordinates) or dim=~30.2 (nearest)",
+            part,
+        )
+    };
     let (dim, range) = part.split_once('=').ok_or_else(bad)?;
     let range = range.trim();
     let number = |s: &str| s.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(bad);
@@ -85,8 +89,9 @@ pub fn resolve(source: &dyn Source, path: &str, selection: &Selection) -> Result
         let n = v.shape[d];
         let (start, end) = match *range {
             Range::Index(start, end) => (start, end.unwrap_or(n)),
-            Range::Between(a, b) => between(&coordinate(source, path, dim)?, a.min(b), a.max(b))
-                .ok_or_else(|| Error::invalid(format!("no coordinate of {dim} lies in that range"), format!("{a}..{b}")))?,
+            Range::Between(a, b) => between(&coordinate(source, path, dim)?, a.min(b), a.max(b)).ok_or_else(|| {
+                Error::invalid(format!("no coordinate of {dim} lies in that range"), format!("{a}..{b}"))
+            })?,
             Range::Nearest(x) => {
                 let c = coordinate(source, path, dim)?;
                 let near = |i: usize| (c[i] - x).abs();
@@ -96,7 +101,10 @@ pub fn resolve(source: &dyn Source, path: &str, selection: &Selection) -> Result
             }
         };
         if start >= end || end > n {
-            return Err(Error::invalid(format!("{dim} has the indices 0 to {}; asked was", n.saturating_sub(1)), format!("{start}:{end}")));
+            return Err(Error::invalid(
+                format!("{dim} has the indices 0 to {}; asked was", n.saturating_sub(1)),
+                format!("{start}:{end}"),
+            ));
         }
         region.start[d] = start;
         region.count[d] = end - start;
@@ -127,7 +135,10 @@ fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<Vec<f64>> {
             };
         }
         if group.is_empty() {
-            return Err(Error::invalid("the file has no coordinate of that name; select by index (dim=0:10) instead", dim));
+            return Err(Error::invalid(
+                "the file has no coordinate of that name; select by index (dim=0:10) instead",
+                dim,
+            ));
         }
         group = group.rsplit_once('/').map_or("", |(g, _)| g);
     }
@@ -137,7 +148,14 @@ fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<Vec<f64>> {
 ///
 /// # Errors
 /// As [`resolve`]; whatever reading and writing bring. The output appears whole or not at all.
-pub fn extract(input: &Path, path: &str, selection: &Selection, out: &Path, force: bool, context: &Context<'_>) -> Result<Extracted> {
+pub fn extract(
+    input: &Path,
+    path: &str,
+    selection: &Selection,
+    out: &Path,
+    force: bool,
+    context: &Context<'_>,
+) -> Result<Extracted> {
     if !force && out.exists() {
         return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
     }
@@ -152,10 +170,8 @@ pub fn extract(input: &Path, path: &str, selection: &Selection, out: &Path, forc
     let v = source.root().find(path)?.clone();
     let region = resolve(source, path, selection)?;
     let before = store.as_ref().map(ZarrSource::bytes_read);
-    let values = match &store {
-        Some(s) if s.layout(path).is_some() => Values::Numbers(read_coded(s, path, &v, &region, context)?),
-        _ => source.read(path, &region.start, &region.count)?,
-    };
+    context.check()?;
+    let values = source.read(path, &region.start, &region.count)?;
     let bytes_touched = store.as_ref().map(|s| s.bytes_read() - before.unwrap_or_default());
     let (part, copies) = part_of(source.root(), path, &v, &region);
     let mut sink = formats::create(out)?;
@@ -167,34 +183,6 @@ pub fn extract(input: &Path, path: &str, selection: &Selection, out: &Path, forc
     }
     let bytes_stored = store.as_ref().map(|s| s.bytes_stored(path)).transpose()?;
     Ok(Extracted { path: sink.finish()?, shape: region.count, bytes_touched, bytes_stored })
-}
-
-/// Reads a region of an array coded by us: only the chunks that it touches, and of those only what the codec needs.
-fn read_coded(store: &ZarrSource, path: &str, v: &Variable, region: &Region, context: &Context<'_>) -> Result<Samples> {
-    let (Some(layout), Some(dtype)) = (store.layout(path), v.dtype()) else {
-        return Err(Error::invalid("not an array of numbers coded by lithify", path));
-    };
-    let n = region.count.iter().product();
-    let mut out = Samples::filled(dtype, n, store.fill_bits(path));
-    let overlaps = |start: &[usize], count: &[usize]| {
-        (0..start.len()).all(|d| start[d] < region.start[d] + region.count[d] && region.start[d] < start[d] + count[d])
-    };
-    for at in chunk_grid(&v.shape, &layout.chunk, None).into_iter().filter(|c| overlaps(&c.start, &c.count)) {
-        context.check()?;
-        let Some(payload) = store.payload(path, &at.index)? else { continue };
-        let lo: Vec<usize> = (0..at.start.len()).map(|d| at.start[d].max(region.start[d])).collect();
-        let hi: Vec<usize> =
-            (0..at.start.len()).map(|d| (at.start[d] + at.count[d]).min(region.start[d] + region.count[d])).collect();
-        let count: Vec<usize> = lo.iter().zip(&hi).map(|(a, b)| b - a).collect();
-        let inner = Region { start: lo.iter().zip(&at.start).map(|(a, b)| a - b).collect(), count: count.clone() };
-        // Whoever else wrote the chunk may have stored it padded to the full chunk shape.
-        let stored = lithify_codec::header(&payload)?.shape;
-        let shape = if stored == layout.chunk { &layout.chunk } else { &at.count };
-        let block = decode_region(&payload, shape, &inner)?;
-        let to: Vec<usize> = lo.iter().zip(&region.start).map(|(a, b)| a - b).collect();
-        out.paste(&region.count, &to, &block, &count)?;
-    }
-    Ok(out)
 }
 
 /// A flat group with the part of the variable and of every variable that shares its dimensions as a coordinate, and where

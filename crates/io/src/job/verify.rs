@@ -36,7 +36,13 @@ pub fn verify(store: &ZarrSource, original: Option<&dyn Source>, context: &Conte
     store.root().walk().into_iter().map(|(path, v)| one(store, original, &path, v, context)).collect()
 }
 
-fn one(store: &ZarrSource, original: Option<&dyn Source>, path: &str, v: &Variable, context: &Context<'_>) -> Result<Verdict> {
+fn one(
+    store: &ZarrSource,
+    original: Option<&dyn Source>,
+    path: &str,
+    v: &Variable,
+    context: &Context<'_>,
+) -> Result<Verdict> {
     context.check()?;
     let certificate = store.certificate(path);
     let mut verdict = Verdict {
@@ -50,7 +56,9 @@ fn one(store: &ZarrSource, original: Option<&dyn Source>, path: &str, v: &Variab
         Some(o) => match o.root().find(path) {
             Ok(w) if w.shape == v.shape && w.data_type == v.data_type => Some(o),
             Ok(w) => {
-                verdict.problems.push(format!("shape or type differs from the original: {:?} {:?}", w.shape, w.data_type));
+                verdict
+                    .problems
+                    .push(format!("shape or type differs from the original: {:?} {:?}", w.shape, w.data_type));
                 None
             }
             Err(_) => {
@@ -111,7 +119,8 @@ fn coded(
                 return Err(Error::corrupt(path, format!("chunk {:?} is missing", grid[i].index)));
             };
             let shape = header(&payload)?.shape;
-            let x = decode_chunk(&payload, &shape).map_err(|e| Error::corrupt(path, format!("chunk {:?}: {e}", grid[i].index)))?;
+            let x = decode_chunk(&payload, &shape)
+                .map_err(|e| Error::corrupt(path, format!("chunk {:?}: {e}", grid[i].index)))?;
             let mut errors = ErrorStats::default();
             if let Some(want) = want {
                 let Values::Numbers(want) = want else { return Err(Error::invalid("the original holds text", path)) };
@@ -135,14 +144,22 @@ fn coded(
     if certificate["decoded_checksum"].as_str().is_some_and(|want| want != crc) {
         verdict.problems.push("the decoded values do not have the checksum of the certificate".into());
     }
-    if promise.as_ref().is_some_and(Promise::is_lossless) && certificate["source"]["checksum"].as_str().is_some_and(|want| want != crc) {
+    if promise.as_ref().is_some_and(Promise::is_lossless)
+        && certificate["source"]["checksum"].as_str().is_some_and(|want| want != crc)
+    {
         verdict.problems.push("lossless was promised, but the values do not have the source's checksum".into());
     }
     if original.is_some() {
         if let Some(promise) = &promise
             && !promise.kept(&stats)
         {
-            verdict.problems.push(format!("{promise} does not hold: max abs {:e}, max rel {:e}, l2 {:e}, psnr {:.3}", stats.max_abs, stats.max_rel, stats.l2(), stats.psnr()));
+            verdict.problems.push(format!(
+                "{promise} does not hold: max abs {:e}, max rel {:e}, l2 {:e}, psnr {:.3}",
+                stats.max_abs,
+                stats.max_rel,
+                stats.l2(),
+                stats.psnr()
+            ));
         }
         if stats.n_mask_changed > 0 {
             verdict.problems.push(format!("{} missing samples changed", stats.n_mask_changed));
@@ -154,9 +171,22 @@ fn coded(
 }
 
 /// Adds the errors of a block; both sides must have the same type.
-pub fn add(errors: &mut ErrorStats, x: &Samples, y: &Samples, missing: &[u64], affine: lithify_codec::Affine) -> Result<()> {
-    fn typed<T: lithify_codec::Sample>(e: &mut ErrorStats, x: &[T], y: &Samples, missing: &[u64], a: lithify_codec::Affine) -> Result<()> {
-        let y = T::slice(y).filter(|y| y.len() == x.len()).ok_or_else(|| Error::invalid("the types differ", y.dtype()))?;
+pub fn add(
+    errors: &mut ErrorStats,
+    x: &Samples,
+    y: &Samples,
+    missing: &[u64],
+    affine: lithify_codec::Affine,
+) -> Result<()> {
+    fn typed<T: lithify_codec::Sample>(
+        e: &mut ErrorStats,
+        x: &[T],
+        y: &Samples,
+        missing: &[u64],
+        a: lithify_codec::Affine,
+    ) -> Result<()> {
+        let y =
+            T::slice(y).filter(|y| y.len() == x.len()).ok_or_else(|| Error::invalid("the types differ", y.dtype()))?;
         let mask = lithify_codec::mask::Mask::of(x, missing);
         e.add(x, y, mask.map(|m| m.valid()).as_deref(), a);
         Ok(())
@@ -164,7 +194,13 @@ pub fn add(errors: &mut ErrorStats, x: &Samples, y: &Samples, missing: &[u64], a
     match_samples!(x, v => typed(errors, v, y, missing, affine))
 }
 
-fn standard(store: &ZarrSource, original: Option<&dyn Source>, path: &str, v: &Variable, verdict: &mut Verdict) -> Result<()> {
+fn standard(
+    store: &ZarrSource,
+    original: Option<&dyn Source>,
+    path: &str,
+    v: &Variable,
+    verdict: &mut Verdict,
+) -> Result<()> {
     let start = vec![0; v.shape.len()];
     let have = match store.read(path, &start, &v.shape) {
         Ok(have) => have,

@@ -1,6 +1,7 @@
 //! Reading Zarr v3 and v2.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -245,6 +246,23 @@ impl ZarrSource {
     /// Bit pattern of the fill value of a variable of numbers; 0 for others.
     pub fn fill_bits(&self, path: &str) -> u64 {
         self.arrays.get(path).map_or(0, |a| a.fill)
+    }
+
+    /// Whether something at `path` looks like a Zarr store.
+    pub fn is_store(path: &Path) -> bool {
+        let mut head = Vec::new();
+        if let Ok(file) = std::fs::File::open(path) {
+            let _ = file.take(512).read_to_end(&mut head);
+        }
+        super::store::detect(path, &head)
+    }
+
+    /// Bytes of a variable's chunks in the store, indices of shards included, metadata not.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a directory cannot be listed.
+    pub fn bytes_stored(&self, path: &str) -> Result<u64> {
+        self.store.bytes_under(&format!("{path}/"))
     }
 
     /// Every byte fetched since opening, metadata included.

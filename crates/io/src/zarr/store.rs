@@ -156,6 +156,40 @@ fn read_ranges(
         .collect()
 }
 
+impl Store {
+    /// Sizes of everything below `prefix`, metadata not counted.
+    pub(super) fn bytes_under(&self, prefix: &str) -> Result<u64> {
+        fn walk(folder: &Path) -> std::io::Result<u64> {
+            let mut sum = 0;
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                let meta = entry.metadata()?;
+                let name = entry.file_name();
+                sum += match meta.is_dir() {
+                    true => walk(&entry.path())?,
+                    false if is_metadata(&name.to_string_lossy()) => 0,
+                    false => meta.len(),
+                };
+            }
+            Ok(sum)
+        }
+        match &self.kind {
+            Kind::Directory => walk(&self.path.join(prefix)).map_err(Error::io(&self.path)),
+            Kind::Zip(archive, names, root) => {
+                let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
+                let prefix = format!("{root}{prefix}");
+                let inside = names.iter().filter(|n| n.starts_with(&prefix));
+                let data = inside.filter(|n| !is_metadata(n.rsplit('/').next().unwrap_or_default()));
+                Ok(data.filter_map(|n| archive.by_name(n).ok().map(|e| e.compressed_size())).sum())
+            }
+        }
+    }
+}
+
+fn is_metadata(name: &str) -> bool {
+    METADATA.contains(&name) || name == ".zattrs" || name == ".zmetadata"
+}
+
 impl ReadableStorageTraits for Store {
     fn get_partial_many<'a>(
         &'a self,
