@@ -10,7 +10,9 @@ use lithify_io::policy::BoundRule;
 /// Earth data turned to stone: far smaller, with a promise about the error that is checked value by value.
 #[derive(Debug, Parser)]
 #[command(name = "lithify", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt input.")]
+#[command(
+    after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt input."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -2,10 +2,14 @@
 
 /// Lines of a table; cells that look like numbers are set to the right.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).chain([header[c].chars().count()]).max().unwrap_or(0);
+    let width =
+        |c: usize| rows.iter().map(|r| r[c].chars().count()).chain([header[c].chars().count()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let right: Vec<bool> = (0..header.len())
-        .map(|c| rows.iter().all(|r| r[c].starts_with(|ch: char| ch.is_ascii_digit() || "-+".contains(ch)) || r[c].is_empty()))
+        .map(|c| {
+            rows.iter()
+                .all(|r| r[c].starts_with(|ch: char| ch.is_ascii_digit() || "-+".contains(ch)) || r[c].is_empty())
+        })
         .collect();
     let mut out = String::new();
     let header: Vec<String> = header.iter().map(|h| h.to_string()).collect();

@@ -6,7 +6,7 @@
 //! A measure that does not exist (the correlation of a constant field) is NaN, so that no test against a pass mark lets it through.
 //! # Reference
 //! Baker et al. 2014, A methodology for evaluating the impact of data compression on climate simulation data, doi 10.1145/2600212.2600217;
-//! Baker et al. 2017, Toward a multi-method approach: lossy data compression for climate simulation data, doi 10.1007/978-3-319-67630-2_3;
+//! Baker et al. 2017, Toward a multi-method approach: lossy data compression for climate simulation data, LNCS 10524;
 //! Baker et al. 2022, DSSIM: a structural similarity index for floating-point data, arXiv 2202.02616;
 //! Yu et al. 2021, Adaptive-HGFDR v1.0, Geoscientific Model Development 14, doi 10.5194/gmd-14-875-2021;
 //! Tao et al. 2019, Z-checker: a framework for assessing lossy compression of scientific data, doi 10.1177/1094342017737147.

@@ -48,9 +48,25 @@ pub fn run(a: &Compare) -> Result<()> {
     })?;
     if a.running.json {
         let variables: Vec<Value> = results.iter().map(Compared::json).collect();
-        println!("{}", json!({"original": a.original, "decoded": a.decoded, "missing": missing, "variables": variables}));
+        println!(
+            "{}",
+            json!({"original": a.original, "decoded": a.decoded, "missing": missing, "variables": variables})
+        );
     } else {
-        let header = ["variable", "shape", "max abs", "max rel", "rmse", "l2", "psnr dB", "bias", "pearson", "ssim", "K-S", "missing moved"];
+        let header = [
+            "variable",
+            "shape",
+            "max abs",
+            "max rel",
+            "rmse",
+            "l2",
+            "psnr dB",
+            "bias",
+            "pearson",
+            "ssim",
+            "K-S",
+            "missing moved",
+        ];
         print!("{}", render(&header, &results.iter().map(Compared::cells).collect::<Vec<_>>()));
     }
     if missing > 0 {
@@ -66,7 +82,13 @@ struct Compared {
     result: Result<Comparison, bool>,
 }
 
-fn one(a: &dyn Source, b: &dyn Source, path: String, v: &Variable, context: &lithify_io::job::Context<'_>) -> lithify_io::Result<Compared> {
+fn one(
+    a: &dyn Source,
+    b: &dyn Source,
+    path: String,
+    v: &Variable,
+    context: &lithify_io::job::Context<'_>,
+) -> lithify_io::Result<Compared> {
     let Some(dtype) = v.dtype() else {
         let start = vec![0; v.shape.len()];
         let equal = a.read(&path, &start, &v.shape)? == b.read(&path, &start, &v.shape)?;
@@ -80,7 +102,11 @@ fn one(a: &dyn Source, b: &dyn Source, path: String, v: &Variable, context: &lit
         let (Values::Numbers(x), Values::Numbers(y)) = (x, y) else { continue };
         let valid = match_samples!(&x, s => Mask::of(s, &missing)).map(|m| m.valid());
         comparer.add_block(&x, &y, &at.start, &at.count, valid.as_deref())?;
-        (context.progress)(lithify_io::job::Progress { variable: &path, raw_bytes: (x.len() * dtype.size()) as u64, coded_bytes: 0 });
+        (context.progress)(lithify_io::job::Progress {
+            variable: &path,
+            raw_bytes: (x.len() * dtype.size()) as u64,
+            coded_bytes: 0,
+        });
     }
     Ok(Compared { path, shape: v.shape.clone(), result: Ok(comparer.finish()) })
 }

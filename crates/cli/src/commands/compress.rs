@@ -16,7 +16,11 @@ use crate::table::{number, render, shape};
 /// Runs it.
 pub fn run(a: &Compress) -> Result<()> {
     if same_place(&a.input, &a.output) {
-        return Err(lithify_io::Error::invalid("input and output are the same; choose another output", a.input.display()).into());
+        return Err(lithify_io::Error::invalid(
+            "input and output are the same; choose another output",
+            a.input.display(),
+        )
+        .into());
     }
     let source = formats::open(&a.input)?;
     let options = Options {
@@ -29,13 +33,14 @@ pub fn run(a: &Compress) -> Result<()> {
     };
     let total = raw_bytes(source.root());
     let mut warnings = Vec::new();
-    let (path, outcomes) =
-        progress::run(&a.running, total, |context| compress(source.as_ref(), &a.output, &options, context, &mut |w| warnings.push(w)))?;
+    let (path, outcomes) = progress::run(&a.running, total, |context| {
+        compress(source.as_ref(), &a.output, &options, context, &mut |w| warnings.push(w))
+    })?;
     for w in &warnings {
         warn(w);
     }
     if let Some(picture) = &a.picture {
-        crate::picture::of_store(source.as_ref(), &path, &outcomes, picture)?;
+        super::picture::of_store(source.as_ref(), &path, &outcomes, picture)?;
     }
     let stored = stored_bytes(&path)?;
     if a.running.json {

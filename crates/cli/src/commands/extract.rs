@@ -11,11 +11,19 @@ use crate::progress;
 /// Runs it.
 pub fn run(a: &Extract) -> Result<()> {
     if same_place(&a.store, &a.output) {
-        return Err(lithify_io::Error::invalid("input and output are the same; choose another output", a.store.display()).into());
+        return Err(lithify_io::Error::invalid(
+            "input and output are the same; choose another output",
+            a.store.display(),
+        )
+        .into());
     }
-    let done = progress::run(&a.running, 0, |context| extract(&a.store, &a.variable, &a.sel, &a.output, a.force, context))?;
+    let done =
+        progress::run(&a.running, 0, |context| extract(&a.store, &a.variable, &a.sel, &a.output, a.force, context))?;
     if a.running.json {
-        println!("{}", json!({"output": done.path, "shape": done.shape, "bytes_touched": done.bytes_touched, "bytes_stored": done.bytes_stored}));
+        println!(
+            "{}",
+            json!({"output": done.path, "shape": done.shape, "bytes_touched": done.bytes_touched, "bytes_stored": done.bytes_stored})
+        );
         return Ok(());
     }
     print!("{} {:?}", a.variable, done.shape);

@@ -27,12 +27,22 @@ pub fn run(a: &Info) -> Result<()> {
     let rows = source.root().walk().into_iter().map(|(path, v)| {
         let stored = store.as_ref().map(|s| s.bytes_stored(&path)).transpose()?;
         let layout = store.as_ref().and_then(|s| s.layout(&path));
-        Ok(Row { role: roles[&path], certificate: source.certificate(&path), stored, chunk: layout.map(|l| l.chunk), path, v })
+        Ok(Row {
+            role: roles[&path],
+            certificate: source.certificate(&path),
+            stored,
+            chunk: layout.map(|l| l.chunk),
+            path,
+            v,
+        })
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
     if a.json {
         let variables: Vec<Value> = rows.iter().map(Row::json).collect();
-        println!("{}", json!({"file": a.input, "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables}));
+        println!(
+            "{}",
+            json!({"file": a.input, "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
+        );
         return Ok(());
     }
     println!("{}: {}, {} bytes uncompressed", a.input.display(), source.format(), raw_bytes(source.root()));

@@ -5,6 +5,7 @@ pub mod compress;
 pub mod decompress;
 pub mod extract;
 pub mod info;
+pub mod picture;
 pub mod shell;
 pub mod verify;
 

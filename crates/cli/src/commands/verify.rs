@@ -20,7 +20,10 @@ pub fn run(a: &Verify) -> Result<()> {
         verify(&store, original.as_deref(), context)
     })?;
     if a.running.json {
-        println!("{}", json!({"store": a.store, "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(json).collect::<Vec<_>>()}));
+        println!(
+            "{}",
+            json!({"store": a.store, "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(json).collect::<Vec<_>>()})
+        );
     } else {
         print!("{}", table(&verdicts));
     }
