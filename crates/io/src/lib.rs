@@ -4,7 +4,10 @@ pub mod error;
 pub mod formats;
 pub mod job;
 pub mod model;
+pub mod netcdf;
+pub mod npy;
 pub mod policy;
+mod temporary;
 pub mod zarr;
 
 pub use error::{Error, Result};
