@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Sink, Source};
-use crate::{netcdf, npy, zarr};
+use crate::{grib, netcdf, npy, zarr};
 
 /// One row of the format table.
 pub struct Format {
@@ -21,7 +21,7 @@ pub struct Format {
 }
 
 /// Every format, in the order of detection.
-pub const FORMATS: &[Format] = &[zarr::FORMAT, netcdf::FORMAT, npy::FORMAT];
+pub const FORMATS: &[Format] = &[zarr::FORMAT, netcdf::FORMAT, npy::FORMAT, grib::FORMAT];
 
 /// Opens a file or store by what it is, not by its name.
 ///

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod formats;
+pub mod grib;
 pub mod job;
 pub mod model;
 pub mod netcdf;
