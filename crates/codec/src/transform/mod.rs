@@ -65,7 +65,7 @@ impl std::fmt::Debug for Stage {
 }
 
 /// Every transform that this build knows.
-pub const TRANSFORMS: &[Stage] = &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED];
+pub const TRANSFORMS: &[Stage] = &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED, tensor::coded::STAGE];
 
 /// How good an encoding is asked to be, in the units of the numbers handed to [`Transform::analyse`].
 #[derive(Debug, Clone, Copy, PartialEq)]
