@@ -104,7 +104,14 @@ pub(super) fn bytes_as_integers(mut meta: Value) -> (Value, Option<usize>) {
     let n: usize = match (v2, v3) {
         (Some(n), _) => n,
         (_, Some(n)) => n as usize,
-        _ => return (meta, None),
+        _ => {
+            // zarrs wants a fill value for these strings, which need none.
+            let utf32 = meta.get("dtype").and_then(Value::as_str).is_some_and(|t| t.contains('U'));
+            if utf32 && meta.get("fill_value").is_none_or(Value::is_null) {
+                meta["fill_value"] = "".into();
+            }
+            return (meta, None);
+        }
     };
     let name = match (n, v2.is_some()) {
         (1, true) => "|u1".to_string(),
@@ -115,7 +122,7 @@ pub(super) fn bytes_as_integers(mut meta: Value) -> (Value, Option<usize>) {
     let zeros = |n: usize| vec![0; n.min(1 << 16)];
     let (key, fill) = match (n, v2.is_some()) {
         (1, true) => ("dtype", json!(0)),
-        (_, true) => ("dtype", Value::Null),
+        (n, true) => ("dtype", json!(zeros(n))),
         (1, false) => ("data_type", json!(0)),
         (n, false) => ("data_type", json!(zeros(n))),
     };

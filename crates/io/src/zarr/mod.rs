@@ -1,12 +1,17 @@
 //! Zarr: version 3 and 2 are read, version 3 is written; a directory or a zip file.
 //!
 //! Variables that a [`Layout`] names are coded by the codec `lithify` ([`codec`]), all others by codecs that every Zarr reader
-//! has. Metadata follow what xarray expects; what JSON cannot say is kept beside it in the attribute `lithify_model`.
+//! has. Metadata follow what xarray expects; what JSON cannot say is kept beside it in the attribute `lithify_model`. Bytes of
+//! text (NC_CHAR) are stored as `uint8`, since Zarr has no settled type for them.
+//!
+//! zarr-python parses all consolidated metadata at once: without a plugin for `lithify` it opens a store that has such arrays
+//! only with `use_consolidated=False`, or array by array, and xarray does not open it.
 
 mod attrs;
 pub mod codec;
 mod foreign;
 mod metadata;
+mod plain;
 mod read;
 mod store;
 #[cfg(test)]

@@ -53,6 +53,11 @@ impl std::fmt::Debug for OpenArray {
 }
 
 impl ZarrSource {
+    /// Whether there is a Zarr store at `path`.
+    pub fn is_store(path: &Path) -> bool {
+        super::store::detect(path, b"PK")
+    }
+
     /// Opens a directory or zip file and reads all metadata.
     ///
     /// # Errors
