@@ -127,12 +127,13 @@ pub(super) struct VarInfo {
 /// An open file; closed when dropped.
 pub(super) struct File {
     id: Id,
+    writable: bool,
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        // SAFETY: takes a number. Whoever needs to know whether it worked calls `close`.
-        let _ = call(|| unsafe { nc::nc_abort(self.id) });
+        // Whoever needs to know whether it worked calls `close`.
+        let _ = self.shut();
     }
 }
 
@@ -146,7 +147,7 @@ impl File {
             nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
             nc::nc_open(path.as_ptr(), nc::NC_NOWRITE, &mut id)
         })?;
-        Ok(Self { id })
+        Ok(Self { id, writable: false })
     }
 
     /// Makes a NetCDF-4 file, replacing what is there.
@@ -158,15 +159,25 @@ impl File {
             nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
             nc::nc_create(path.as_ptr(), nc::NC_CLOBBER | nc::NC_NETCDF4, &mut id)
         })?;
-        Ok(Self { id })
+        Ok(Self { id, writable: true })
     }
 
     /// Writes out what is pending and closes.
     pub(super) fn close(self) -> Result<()> {
-        let id = self.id;
+        let result = self.shut();
         std::mem::forget(self);
+        result
+    }
+
+    fn shut(&self) -> Result<()> {
+        if self.writable {
+            // libnetcdf crashes when HDF5 cannot close a file for want of space. What cannot be written out is
+            // therefore never closed: a leak, where the alternative is a crash.
+            // SAFETY: takes a number.
+            call(|| unsafe { nc::nc_sync(self.id) })?;
+        }
         // SAFETY: takes a number, which nobody uses after this.
-        call(|| unsafe { nc::nc_close(id) })
+        call(|| unsafe { nc::nc_close(self.id) })
     }
 
     /// The root group.

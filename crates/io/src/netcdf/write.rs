@@ -18,6 +18,8 @@ const MIN_DEFLATED_BYTES: usize = 16 << 10;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Larger chunks than this are not taken over: each is held in memory twice.
 const MAX_CHUNK_BYTES: usize = 256 << 20;
+/// The system's "permission denied".
+const EACCES: i32 = 13;
 const FILL_VALUE: &str = "_FillValue";
 
 /// A NetCDF-4 file being written.
@@ -26,6 +28,8 @@ pub(super) struct Writer {
     root: Group,
     variables: HashMap<String, Target>,
     caches: Caches,
+    /// HDF5 has failed to write.
+    broken: bool,
     // Closed before its name goes away.
     file: File,
     temporary: NamedTempFile,
@@ -43,7 +47,36 @@ impl Writer {
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         let temporary = temporary::beside(&path)?;
         let file = File::create(temporary.path(), IDLE_BYTES).map_err(|s| failed(&path, "the file", s))?;
-        Ok(Self { root: Group::default(), variables: HashMap::new(), caches: Caches::default(), file, temporary, path })
+        let (root, variables, caches) = (Group::default(), HashMap::new(), Caches::default());
+        Ok(Self { root, variables, caches, broken: false, file, temporary, path })
+    }
+
+    /// The error for `status`; where HDF5 failed to write, the end of this file.
+    fn failed(&mut self, what: &str, status: Status) -> Error {
+        let error = failed(&self.path, what, status);
+        if status.is_hdf() {
+            self.broken = true;
+            // Makes room, so that HDF5 gets rid of what it still holds when the file is closed.
+            let _ = self.temporary.as_file().set_len(0);
+        }
+        error
+    }
+
+    fn write_to(&mut self, path: &str, start: &[usize], count: &[usize], values: &Values) -> Result<Option<Status>> {
+        let (variable, target) = match (self.root.find(path)?, self.variables.get(path)) {
+            (variable, Some(target)) => (variable, target),
+            (_, None) => return Err(Error::invalid("no such variable", path)),
+        };
+        check_block(path, &variable.shape, start, count)?;
+        if count.contains(&0) {
+            return Ok(None);
+        }
+        let (group, var) = target.at;
+        let cached = target.chunks.as_ref().map_or(Ok(()), |chunks| {
+            let size = element_bytes(variable.data_type);
+            self.caches.touch(&self.file, target.at, &variable.shape, chunks, size)
+        });
+        Ok(cached.and_then(|()| self.file.write(group, var, start, count, values)).err())
     }
 }
 
@@ -52,32 +85,29 @@ impl Sink for Writer {
         let mut define = Define { file: &self.file, path: &self.path, dims: Vec::new(), variables: HashMap::new() };
         define.group(self.file.root(), root, "")?;
         self.variables = define.variables;
-        self.file.end_define().map_err(|s| failed(&self.path, "the structure", s))?;
+        self.file.end_define().map_err(|s| self.failed("the structure", s))?;
         self.root = root.clone();
         Ok(())
     }
 
     fn write(&mut self, path: &str, start: &[usize], count: &[usize], values: &Values) -> Result<()> {
         let path = path.trim_start_matches('/');
-        let variable = self.root.find(path)?;
-        check_block(path, &variable.shape, start, count)?;
-        if count.contains(&0) {
-            return Ok(());
+        match self.write_to(path, start, count, values)? {
+            None => Ok(()),
+            Some(status) => Err(self.failed(&format!("variable {path}"), status)),
         }
-        let fail = |status| failed(&self.path, &format!("variable {path}"), status);
-        let target = self.variables.get(path).ok_or_else(|| Error::invalid("no such variable", path))?;
-        if let Some(chunks) = &target.chunks {
-            self.caches
-                .touch(&self.file, target.at, &variable.shape, chunks, element_bytes(variable.data_type))
-                .map_err(fail)?;
-        }
-        let (group, var) = target.at;
-        self.file.write(group, var, start, count, values).map_err(fail)
     }
 
     fn finish(self: Box<Self>) -> Result<PathBuf> {
-        let Self { path, file, temporary, .. } = *self;
-        file.close().map_err(|s| failed(&path, "the end of the file", s))?;
+        let Self { path, file, temporary, broken, .. } = *self;
+        if broken {
+            return Err(Error::invalid("a file cannot be finished after a write has failed", path.display()));
+        }
+        if let Err(status) = file.close() {
+            let error = failed(&path, "the end of the file", status);
+            let _ = temporary.as_file().set_len(0); // HDF5 still holds it open
+            return Err(error);
+        }
         temporary::persist(temporary, &path)?;
         Ok(path)
     }
@@ -219,11 +249,10 @@ fn whole_rows(shape: &[usize], mut room: usize) -> Vec<usize> {
 
 fn failed(path: &Path, what: &str, status: Status) -> Error {
     use std::io::{Error as Io, ErrorKind as Kind};
-    if let Some(error) = system(path, status) {
-        return error;
-    }
-    if !status.is_hdf() {
-        return Error::unsupported(path, format!("{what} cannot be written: {status}"));
+    // For any failure of HDF5 to create a file libnetcdf says that permission was denied.
+    if !status.is_hdf() && status.0 != EACCES {
+        let refused = || Error::unsupported(path, format!("{what} cannot be written: {status}"));
+        return system(path, status).unwrap_or_else(refused);
     }
     // libnetcdf drops the system's reason, but the last one that means "no room" is surely it.
     let last = Io::last_os_error();
