@@ -1,7 +1,6 @@
 //! Reading Zarr v3 and v2.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -251,15 +250,6 @@ impl ZarrSource {
     /// Bit pattern of the fill value of a variable of numbers; 0 for others.
     pub fn fill_bits(&self, path: &str) -> u64 {
         self.arrays.get(path).map_or(0, |a| a.fill)
-    }
-
-    /// Whether something at `path` looks like a Zarr store.
-    pub fn is_store(path: &Path) -> bool {
-        let mut head = Vec::new();
-        if let Ok(file) = std::fs::File::open(path) {
-            let _ = file.take(512).read_to_end(&mut head);
-        }
-        super::store::detect(path, &head)
     }
 
     /// Bytes of a variable's chunks in the store, indices of shards included, metadata not.
