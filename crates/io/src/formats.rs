@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 use crate::model::{Sink, Source};
 use crate::{grib, netcdf, npy, zarr};
 
+/// Starts a file under a temporary name.
+pub type Create = fn(&Path) -> Result<Box<dyn Sink>>;
+
 /// One row of the format table.
 pub struct Format {
     /// Name for people.
@@ -17,7 +20,7 @@ pub struct Format {
     /// Opens it.
     pub open: fn(&Path) -> Result<Box<dyn Source>>,
     /// Starts writing plain values, not compressed by us; `None` if the format is only read.
-    pub create: Option<fn(&Path) -> Result<Box<dyn Sink>>>,
+    pub create: Option<Create>,
 }
 
 /// Every format, in the order of detection.

@@ -4,8 +4,8 @@
 //! has. Metadata follow what xarray expects; what JSON cannot say is kept beside it in the attribute `lithify_model`. Bytes of
 //! text (NC_CHAR) are stored as `uint8`, since Zarr has no settled type for them.
 //!
-//! zarr-python parses all consolidated metadata at once: without a plugin for `lithify` it opens a store that has such arrays
-//! only with `use_consolidated=False`, or array by array, and xarray does not open it.
+//! Stores with arrays of `lithify` have no consolidated metadata: zarr-python parses these at once, and without a plugin for the
+//! codec it would refuse the arrays that it can open too.
 
 mod attrs;
 pub mod codec;

@@ -82,13 +82,15 @@ impl ZarrSource {
             root.variables.push(variable);
         } else {
             let ours = attributes.get(attrs::MODEL).is_some_and(Value::is_object);
-            // The order of the file is the order in the consolidated metadata, where there are any.
-            let order: Vec<String> = meta
-                .pointer("/consolidated_metadata/metadata")
-                .and_then(Value::as_object)
-                .map(|m| m.keys().cloned().collect())
-                .unwrap_or_default();
-            let order: BTreeMap<&str, usize> = order.iter().enumerate().map(|(i, k)| (k.as_str(), i)).collect();
+            // The order of the file is the order in the consolidated metadata, or in our own note where there are none.
+            let order: Vec<&str> = match meta.pointer("/consolidated_metadata/metadata").and_then(Value::as_object) {
+                Some(nodes) => nodes.keys().map(String::as_str).collect(),
+                None => {
+                    let noted = attributes.get(attrs::MODEL).and_then(|m| m["order"].as_array());
+                    noted.into_iter().flatten().filter_map(Value::as_str).collect()
+                }
+            };
+            let order: BTreeMap<&str, usize> = order.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
             source.fill_group(&mut root, "", &attributes, &order, ours, 0)?;
         }
         metadata::infer_dims(&mut root, &[]);

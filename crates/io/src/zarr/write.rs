@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lithify_codec::block;
 use serde_json::{Map, Value, json};
 
+use super::attrs::MODEL;
 use super::plain::Plain;
 use super::store::Output;
 use super::{Layout, metadata};
@@ -234,10 +235,15 @@ impl ZarrWriter {
         }
         let mut root = self.nodes.shift_remove("").unwrap_or_else(|| json!({}));
         for (path, meta) in &self.nodes {
-            self.out.put(&format!("{path}/zarr.json"), &pretty(meta))?;
+            self.out.put(&format!("{path}/zarr.json"), meta.to_string().as_bytes())?;
         }
-        root["consolidated_metadata"] = json!({"kind": "inline", "must_understand": false, "metadata": self.nodes});
-        self.out.put("zarr.json", &pretty(&root))?;
+        if self.arrays.values().any(|a| matches!(a.kind, Kind::Coded(_))) {
+            // A reader without our codec refuses consolidated metadata as a whole, and with them the arrays it could open.
+            root["attributes"][MODEL]["order"] = self.nodes.keys().cloned().collect();
+        } else {
+            root["consolidated_metadata"] = json!({"kind": "inline", "must_understand": false, "metadata": self.nodes});
+        }
+        self.out.put("zarr.json", root.to_string().as_bytes())?;
         Ok(self.out)
     }
 }
@@ -275,10 +281,6 @@ fn forget_dims(group: &mut Group) {
 /// Key of a chunk or shard in Zarr's default encoding.
 fn key(path: &str, index: &[usize]) -> String {
     index.iter().fold(format!("{path}/c"), |key, i| format!("{key}/{i}"))
-}
-
-fn pretty(value: &Value) -> Vec<u8> {
-    format!("{value:#}\n").into_bytes()
 }
 
 fn unknown(path: &str) -> Error {

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Other people's readers on what scripts/example.sh wrote: netCDF4, xarray, zarr-python.
+# Usage: scripts/interop.sh [DIRECTORY OF THE EXAMPLE'S OUTPUT], default target/example
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-target/example}
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import netCDF4, xarray, zarr' 2>/dev/null; then
+    python3 -m venv .venv
+    .venv/bin/pip install -q netCDF4 xarray zarr numpy
+fi
+.venv/bin/python scripts/interop.py data/cesm-T.nc "$out"
