@@ -8,7 +8,7 @@ use super::ffi::{File, Id, Status};
 /// What a variable has before it is read or written for the first time, and after others pushed it out.
 pub(super) const IDLE_BYTES: usize = 0;
 /// What all variables together may have, unless one chunk alone is larger: decoding that takes its size anyway.
-const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// The variables whose caches are alive and their bytes, the last used one last.
 #[derive(Default)]
