@@ -173,15 +173,13 @@ fn symbols<C: BinaryCoder>(
     lengths: &[usize],
     sides: &[usize],
 ) {
-    let mut model = Coefficients::new();
-    for (columns, &n) in columns.iter_mut().zip(sides) {
-        if !columns.is_empty() {
-            let rank = columns.len() / n;
-            model.code(coder, columns, &[rank, n]);
-        }
+    let mut model = Coefficients::new(columns.iter().map(Vec::len).sum());
+    for (columns, &n) in columns.iter_mut().zip(sides).filter(|(c, _)| !c.is_empty()) {
+        let rank = columns.len() / n;
+        model.code(coder, columns, &[rank, n]);
     }
     if !core.is_empty() {
-        Coefficients::new().code(coder, core, lengths);
+        Coefficients::new(core.len()).code(coder, core, lengths);
     }
 }
 

@@ -11,19 +11,37 @@ use super::basis::bands;
 use crate::block::strides;
 use crate::entropy::{BinaryCoder, BitModel, IntModel};
 
-/// log2 in steps of 1/2, from 0 for 0; `v` in 1/16.
-fn level(v: u64) -> usize {
+/// log2 in steps of 1/2, from 0 for 0, below `limit`.
+fn level(v: u64, limit: usize) -> usize {
     if v == 0 {
         return 0;
     }
     let log = 63 - v.leading_zeros();
     let half = if log > 0 { (v >> (log - 1) & 1) as usize } else { 0 };
-    (2 * log as usize + half + 1).min(LEVELS - 1)
+    (2 * log as usize + half + 1).min(limit - 1)
 }
 
-const LEVELS: usize = 20;
-/// Bands told apart.
-const BANDS: usize = 12;
+/// How finely contexts are told apart.
+#[derive(Clone, Copy)]
+struct Grain {
+    /// Of sizes.
+    levels: usize,
+    /// Of sizes, where three are combined.
+    triple: usize,
+    /// Of bands along a mode.
+    bands: usize,
+}
+
+impl Grain {
+    /// Few symbols cannot teach many contexts, and need not pay for their memory.
+    fn of(n_symbols: usize) -> Self {
+        if n_symbols < 4096 {
+            Self { levels: 8, triple: 5, bands: 4 }
+        } else {
+            Self { levels: 20, triple: 12, bands: 12 }
+        }
+    }
+}
 
 fn size(v: i64) -> u64 {
     v.unsigned_abs().min(1 << 24)
@@ -31,6 +49,7 @@ fn size(v: i64) -> u64 {
 
 /// Models for coefficients, kept over several tensors of one stream.
 pub struct Coefficients {
+    grain: Grain,
     symbols: IntModel,
     empty: BitModel,
 }
@@ -48,19 +67,22 @@ impl Profile {
 }
 
 impl Coefficients {
-    /// Fresh models.
-    pub fn new() -> Self {
-        let l = LEVELS;
-        let sizes =
-            [l * l, 5 * 5 * 5 * 4, l * l, l * l * 3, BANDS * BANDS * BANDS, 3 * 3 * 3 * 3 * 3, 12 * 12 * 12, l * l];
+    /// Fresh models for about `n_symbols` coefficients.
+    pub fn new(n_symbols: usize) -> Self {
+        let grain = Grain::of(n_symbols);
+        let Grain { levels: l, triple, bands: b } = grain;
+        let sizes = [l * l, 5 * 5 * 5 * 4, l * l, l * l * 3, b.pow(3), 3usize.pow(5), triple.pow(3), l * l];
         Self {
+            grain,
             symbols: IntModel::new(&sizes, 4 * 3, 14),
-            empty: BitModel::new(&[BANDS * BANDS * BANDS, 4 * 4 * 4 * 4, BANDS * 12, 12 * 12], 3),
+            empty: BitModel::new(&[b.pow(3), 4usize.pow(4), b * 12, 12 * 12], 3),
         }
     }
 
     /// Codes `q` in place; a decoder passes zeros.
     pub fn code<C: BinaryCoder>(&mut self, coder: &mut C, q: &mut [i64], shape: &[usize]) {
+        let Grain { levels, triple, bands: n_told } = self.grain;
+        let level = |v: u64| level(v, levels);
         // Three modes at least: the last three give the neighbours, those before them one more.
         let mut shape = shape.to_vec();
         while shape.len() < 3 {
@@ -72,7 +94,7 @@ impl Coefficients {
         let band_of: Vec<Vec<usize>> = ends
             .iter()
             .map(|e| {
-                (0..e[e.len() - 1]).map(|i| e.iter().take_while(|&&end| end <= i).count().min(BANDS - 1)).collect()
+                (0..e[e.len() - 1]).map(|i| e.iter().take_while(|&&end| end <= i).count().min(n_told - 1)).collect()
             })
             .collect();
         let mut profiles: Vec<Profile> = shape.iter().map(|&n| Profile { mean: vec![0; n] }).collect();
@@ -105,9 +127,9 @@ impl Coefficients {
                 let c = |v: u8| usize::from(v.min(3));
                 let sum = usize::from(north.min(5)) + usize::from(up.min(5));
                 let contexts = [
-                    (band_z * BANDS + band_y) * BANDS + b.min(BANDS - 1),
+                    (band_z * n_told + band_y) * n_told + b.min(n_told - 1),
                     ((c(north) * 4 + c(up)) * 4 + c(before)) * 4 + c(beyond.max(parent_y)),
-                    b.min(BANDS - 1) * 12 + sum,
+                    b.min(n_told - 1) * 12 + sum,
                     usize::from((parent_y + parent_z).min(11)) * 12 + usize::from((farther + north + before).min(11)),
                 ];
                 let set = if sum + c(before) == 0 { 0 } else { 1 + usize::from(sum > 3) };
@@ -150,18 +172,18 @@ impl Coefficients {
                     let (mx, my, mz) = (mean(d - 1, x), mean(d - 2, y), mean(d - 3, z));
                     let clip = |v: i64| s(v).min(4) as usize;
                     let sign = |v: i64| (v.signum() + 1) as usize;
-                    let quarter = |v: u64| level(v).min(11);
+                    let quarter = |v: u64| level(v).min(triple - 1);
                     let local = near + wide + parents;
                     let contexts = [
-                        level(near) * LEVELS + level(parents),
+                        level(near) * levels + level(parents),
                         ((clip(w) * 5 + clip(n)) * 5 + clip(u)) * 4 + 2 * clip(px).min(1) + clip(t.max(py)).min(1),
-                        level(mx / 4) * LEVELS + level(wide),
-                        (level(my / 4) * LEVELS + level(mz / 4)) * 3 + (clip(w) + clip(n)).min(2),
-                        (band_z * BANDS + band_y) * BANDS + band_of[d - 1][x],
+                        level(mx / 4) * levels + level(wide),
+                        (level(my / 4) * levels + level(mz / 4)) * 3 + (clip(w) + clip(n)).min(2),
+                        (band_z * n_told + band_y) * n_told + band_of[d - 1][x],
                         (((sign(w) * 3 + sign(n)) * 3 + sign(u)) * 3 + sign(px)) * 3 + sign(nw),
-                        (quarter(4 * s(w) + 2 * s(ww)) * 12 + quarter(4 * s(n) + 2 * s(nn))) * 12
+                        (quarter(4 * s(w) + 2 * s(ww)) * triple + quarter(4 * s(n) + 2 * s(nn))) * triple
                             + quarter(4 * s(u) + 2 * s(uu)),
-                        level(local) * LEVELS + level((mx + my + mz) / 8),
+                        level(local) * levels + level((mx + my + mz) / 8),
                     ];
                     let activity = match local {
                         0 => 0,
