@@ -44,6 +44,10 @@ const LAMBDA: f64 = 0.1;
 const MAX_LEARNED: usize = 512;
 /// Numbers that bases are compared on.
 const SAMPLE: usize = 1 << 19;
+/// Steps for samples of size 1: finer ones than an f64 can tell, and coarser ones than anything, are not needed.
+const MIN_STEP: f64 = 1e-16;
+/// See [`MIN_STEP`].
+const MAX_STEP: f64 = 1e9;
 /// Shifts are stored in this fraction of a step.
 const SHIFT: f64 = 1.0 / 128.0;
 
@@ -365,7 +369,7 @@ fn choose_mode(core: &[f64], [before, n, after]: [usize; 3], step: f64) -> Optio
 
 /// `v` rounded to zero below `dead`, else to the nearest integer; small enough that nothing overflows later.
 fn symbol(v: f64, dead: f64) -> i64 {
-    if v.abs() < dead { 0 } else { v.round_ties_even().clamp(-1e15, 1e15) as i64 }
+    if v.abs() < dead { 0 } else { v.round_ties_even().clamp(-4e18, 4e18) as i64 }
 }
 
 /// What quantizing a core comes to.
@@ -441,7 +445,7 @@ fn quantize(core: &[f64], shape: &[usize], step: f64, mut put: impl FnMut(usize,
 impl Analysis for Analysed {
     fn squared_error(&mut self, step: f64) -> f64 {
         let factor = pow2(self.exponent);
-        let step = (step / factor).max(f64::MIN_POSITIVE);
+        let step = (step / factor).clamp(MIN_STEP, MAX_STEP);
         self.scaled_error(step) * factor * factor
     }
 
@@ -450,8 +454,7 @@ impl Analysis for Analysed {
             Goal::Step(s) => s / pow2(self.exponent),
             Goal::Relative(e) => self.step_for(e * e * self.norm_sq),
         };
-        // Finite and positive, and so is its inverse.
-        let step = step.clamp(1e-300, 1e300);
+        let step = step.clamp(MIN_STEP, MAX_STEP);
         self.settle(step);
         let Some(State { modes, core, .. }) = self.state.take() else {
             return Err(Error::corrupt("tensor", "no bases were chosen"));
@@ -484,7 +487,7 @@ impl Analysed {
     /// The largest step, to a few parts in a thousand, that leaves at most `budget`.
     fn step_for(&mut self, budget: f64) -> f64 {
         // First in the wavelet bases, where a trial is cheap.
-        let first = (12.0 * budget / self.home.len() as f64).sqrt().clamp(1e-290, 1e9);
+        let first = (12.0 * budget / self.home.len() as f64).sqrt().clamp(MIN_STEP, MAX_STEP);
         let near =
             largest_step(first, budget, 1.05, |s| quantize(&self.home, &self.sides, s, |_, _| ()).error() * s * s);
         let mut step = largest_step(near, budget, 1.002, |s| self.scaled_error(s));
@@ -505,16 +508,16 @@ impl Analysed {
 fn largest_step(first: f64, budget: f64, precision: f64, mut error: impl FnMut(f64) -> f64) -> f64 {
     let (mut low, mut high, mut factor) = (first, first, 1.04);
     if error(first) <= budget {
-        while high < 1e9 && error(high) <= budget {
-            (low, high, factor) = (high, high * factor, factor * factor);
+        while high < MAX_STEP && error(high) <= budget {
+            (low, high, factor) = (high, (high * factor).min(MAX_STEP), factor * factor);
         }
     } else {
-        while low > 1e-290 && error(low) > budget {
-            (low, high, factor) = (low / factor, low, factor * factor);
+        while low > MIN_STEP && error(low) > budget {
+            (low, high, factor) = ((low / factor).max(MIN_STEP), low, factor * factor);
         }
     }
     while high > low * precision {
-        let middle = (low * high).sqrt();
+        let middle = low * (high / low).sqrt();
         if error(middle) <= budget { low = middle } else { high = middle }
     }
     low
@@ -562,6 +565,21 @@ mod tests {
                     let error = sum_sq(&x, &analysis.encode(Goal::Step(step)).unwrap().1);
                     assert!((foretold / error - 1.0).abs() < 0.1, "{shape:?} {step}: {foretold} {error}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn constant_and_empty_budgets_end() {
+        for x in [[0.0; 60], [42.0; 60], [1e-320; 60], [f64::MAX; 60]] {
+            for goal in
+                [Goal::Relative(0.0), Goal::Relative(1e-3), Goal::Relative(1e300), Goal::Step(0.0), Goal::Step(1e300)]
+            {
+                let mut analysis = Tensor.analyse(x.to_vec(), &[3, 20]).unwrap();
+                let (bytes, y) = analysis.encode(goal).unwrap();
+                let z = Tensor.decode(&mut Reader::new(&bytes, "test"), &[3, 20], &Region::all(&[3, 20])).unwrap();
+                assert_eq!(y, z);
+                assert!(bytes.len() < 60, "{goal:?}");
             }
         }
     }
