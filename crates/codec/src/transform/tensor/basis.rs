@@ -194,7 +194,7 @@ impl Rotation {
 
     /// Number of reflections.
     pub fn len(&self) -> usize {
-        if self.n == 0 { 0 } else { self.vectors.len() / self.n }
+        self.vectors.len().checked_div(self.n).unwrap_or(0)
     }
 
     /// `m Q` for a row-major matrix of any number of rows of length n.

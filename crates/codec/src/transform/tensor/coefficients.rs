@@ -139,8 +139,7 @@ impl Coefficients {
                     continue;
                 }
                 let mut total = 0;
-                for x in first..end {
-                    let at = base + x;
+                for (at, x) in (base + first..base + end).zip(first..) {
                     let get = |ok: bool, back: usize| if ok { q[at - back] } else { 0 };
                     let (sy, sz) = (strides[d - 2], strides[d - 3]);
                     let (w, ww) = (get(x > 0, 1), get(x > 1, 2));

@@ -21,9 +21,9 @@ const GATHER: usize = 8;
 /// Columns worked on together in registers.
 const PANEL: usize = 8;
 /// Numbers of the right-hand matrix that are packed at a time.
-const PACKED: usize = 1 << 16;
-/// Rows that share one pass over the packed columns.
-const ROWS: usize = 64;
+const PACKED: usize = 1 << 14;
+/// Rows worked on together in registers.
+const TILE: usize = 4;
 
 /// A row-major matrix inside a slice.
 #[derive(Clone, Copy)]
@@ -32,13 +32,21 @@ struct View<'a> {
     stride: usize,
 }
 
+/// Terms of a sum that are not zero, where they are few: wavelets are short, and cores are sparse. Leaving out zeros changes
+/// no bit of a sum of finite terms that starts from 0.0.
+fn few(k: usize, is_zero: impl Fn(usize) -> bool) -> Option<Vec<usize>> {
+    let terms: Vec<usize> = (0..k).filter(|&p| !is_zero(p)).collect();
+    (terms.len() < k - k / 4).then_some(terms)
+}
+
 /// `c = a b` for `a` of `m` by `k`, `b` of `k` by `n`; every sum runs over `k` in rising order, starting from 0.0.
 fn multiply(a: View<'_>, b: View<'_>, [m, k, n]: [usize; 3], c: &mut [f64], c_stride: usize) {
     let width = (PACKED / k.max(1)).max(1).next_multiple_of(PANEL);
     let mut packed = vec![0.0; k * width.min(n.next_multiple_of(PANEL))];
     for first in (0..n).step_by(width) {
         let columns = width.min(n - first);
-        for (p, panel) in packed.chunks_exact_mut((k * PANEL).max(1)).enumerate().take(columns.div_ceil(PANEL)) {
+        let n_panels = columns.div_ceil(PANEL);
+        for (p, panel) in packed.chunks_exact_mut(k * PANEL).enumerate().take(n_panels) {
             let at = first + p * PANEL;
             let count = PANEL.min(n - at);
             for (row, to) in panel.chunks_exact_mut(PANEL).enumerate() {
@@ -46,41 +54,55 @@ fn multiply(a: View<'_>, b: View<'_>, [m, k, n]: [usize; 3], c: &mut [f64], c_st
                 to[count..].fill(0.0);
             }
         }
-        for top in (0..m).step_by(ROWS) {
-            let rows = ROWS.min(m - top);
-            for p in 0..columns.div_ceil(PANEL) {
+        let panels: Vec<(&[f64], Option<Vec<usize>>)> = packed
+            .chunks_exact(k * PANEL)
+            .take(n_panels)
+            .map(|panel| (panel, few(k, |p| panel[p * PANEL..][..PANEL].iter().all(|v| *v == 0.0))))
+            .collect();
+        let mut top = 0;
+        while top < m {
+            let rows = if top + TILE <= m { TILE } else { 1 };
+            let left = View { data: &a.data[top * a.stride..], stride: a.stride };
+            let own = few(k, |p| (0..rows).all(|r| left.data[r * left.stride + p] == 0.0));
+            for (p, (panel, theirs)) in panels.iter().enumerate() {
                 let at = first + p * PANEL;
-                let panel = &packed[p * k * PANEL..][..k * PANEL];
                 let count = PANEL.min(n - at);
-                let mut i = top;
-                while i < top + rows {
-                    let left = View { data: &a.data[i * a.stride..], stride: a.stride };
-                    let out = &mut c[i * c_stride + at..];
-                    if i + 4 <= top + rows {
-                        tile::<4>(left, panel, k, out, c_stride, count);
-                        i += 4;
-                    } else {
-                        tile::<1>(left, panel, k, out, c_stride, count);
-                        i += 1;
-                    }
+                let out = &mut c[top * c_stride + at..];
+                let terms = own.as_deref().or(theirs.as_deref());
+                match rows {
+                    TILE => tile::<TILE>(left, panel, k, terms, out, c_stride, count),
+                    _ => tile::<1>(left, panel, k, terms, out, c_stride, count),
                 }
             }
+            top += rows;
         }
     }
 }
 
 /// `R` rows times one packed panel.
 #[inline]
-fn tile<const R: usize>(a: View<'_>, panel: &[f64], k: usize, c: &mut [f64], c_stride: usize, count: usize) {
+fn tile<const R: usize>(
+    a: View<'_>,
+    panel: &[f64],
+    k: usize,
+    terms: Option<&[usize]>,
+    c: &mut [f64],
+    c_stride: usize,
+    count: usize,
+) {
     let rows: [&[f64]; R] = std::array::from_fn(|r| &a.data[r * a.stride..][..k]);
     let mut sums = [[0.0; PANEL]; R];
-    for (p, b) in panel.chunks_exact(PANEL).enumerate() {
+    let mut add = |p: usize, b: &[f64]| {
         for r in 0..R {
             let s = rows[r][p];
             for j in 0..PANEL {
                 sums[r][j] += s * b[j];
             }
         }
+    };
+    match terms {
+        Some(terms) => terms.iter().for_each(|&p| add(p, &panel[p * PANEL..][..PANEL])),
+        None => panel.chunks_exact(PANEL).enumerate().for_each(|(p, b)| add(p, b)),
     }
     for (r, sum) in sums.iter().enumerate() {
         c[r * c_stride..][..count].copy_from_slice(&sum[..count]);
