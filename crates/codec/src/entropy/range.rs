@@ -57,6 +57,15 @@ impl Encoder {
 
     /// The coded bytes.
     pub fn finish(mut self) -> Vec<u8> {
+        // Any number in [low, low + range) will do: the one that ends in most zeros is the shortest.
+        for zeros in (0..=32).rev() {
+            let mask = (1u64 << zeros) - 1;
+            let rounded = (self.low + mask) & !mask;
+            if rounded - self.low < u64::from(self.range) {
+                self.low = rounded;
+                break;
+            }
+        }
         for _ in 0..5 {
             self.shift_low();
         }
