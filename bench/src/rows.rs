@@ -34,7 +34,8 @@ impl Rows {
     /// The same as a Markdown table; numbers to the right.
     pub fn markdown(&self) -> String {
         let line = |cells: &Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let is_number = |c: usize| self.rows.iter().all(|r| r[c].starts_with(|k: char| k.is_ascii_digit() || "-*".contains(k)));
+        let is_number =
+            |c: usize| self.rows.iter().all(|r| r[c].starts_with(|k: char| k.is_ascii_digit() || "-*".contains(k)));
         let rule = (0..self.header.len()).map(|c| if is_number(c) { "---:" } else { "---" }).collect::<Vec<_>>();
         let rule = format!("|{}|\n", rule.join("|"));
         line(&self.header) + &rule + &self.rows.iter().map(line).collect::<String>()

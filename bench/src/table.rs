@@ -27,7 +27,18 @@ const RIVALS: [&str; 6] = ["SZ3", "ZFP", "SPERR", "TTHRESH", "zstd", "pco"];
 pub fn run(data: &Path, out: &Path, codec: &str) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let mut csv = Rows::new(&[
-        "field", "shape", "dtype", "bound", "coder", "knob", "bytes", "ratio", "max_abs_error", "l2", "encode_s", "decode_s",
+        "field",
+        "shape",
+        "dtype",
+        "bound",
+        "coder",
+        "knob",
+        "bytes",
+        "ratio",
+        "max_abs_error",
+        "l2",
+        "encode_s",
+        "decode_s",
     ]);
     let mut header = vec!["field", "bound", "Lithify"];
     header.extend(RIVALS);
@@ -36,7 +47,9 @@ pub fn run(data: &Path, out: &Path, codec: &str) -> Result<()> {
     for (file, variable, label, first) in FIELDS {
         let field = Field::read(data, file, variable, label, first)?;
         let absolute = BOUND * field.stats.range();
-        for (bound, target) in [("l2=1e-3", Some(Target::L2(BOUND))), ("range=1e-3", Some(Target::MaxAbs(absolute))), ("lossless", None)] {
+        for (bound, target) in
+            [("l2=1e-3", Some(Target::L2(BOUND))), ("range=1e-3", Some(Target::MaxAbs(absolute))), ("lossless", None)]
+        {
             let outcomes = match target {
                 Some(target) => lossy(&field, codec, target)?,
                 None => exactly(&field)?,
@@ -96,7 +109,8 @@ fn table_row(field: &Field, bound: &str, outcomes: &[Outcome]) -> Vec<String> {
         None => "-".into(),
     };
     let ours = find("Lithify").map_or([f64::NAN; 3], |o| [o.max_abs, o.l2, o.encode_s]);
-    let label = format!("{} [{}]", field.label, field.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    let label =
+        format!("{} [{}]", field.label, field.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     [label, bound.into(), cell("Lithify")]
         .into_iter()
         .chain(RIVALS.iter().map(|n| cell(n)))

@@ -21,8 +21,7 @@ pub fn run(t: &Field, out: &Path) -> Result<Section> {
     for e in ERRORS {
         let mut ratios = Vec::new();
         for n in COUNTS {
-            let (o, ranks) = hgfdr::adaptive(t, n, e)?;
- eprintln!("{n} {e} {:?}", ranks.iter().map(|r| r.rank).collect::<Vec<_>>());
+            let (o, _) = hgfdr::adaptive(t, n, e)?;
             ratios.push(o.ratio(t));
             let numbers = [o.ratio(t), o.l2, o.max_abs, o.encode_s].map(exact);
             csv.push([format!("{e:e}"), n.to_string()].into_iter().chain(numbers));

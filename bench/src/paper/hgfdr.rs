@@ -21,6 +21,27 @@ pub fn blocked(field: &Field, blocks: usize, rank: usize) -> Result<Outcome> {
     Ok(Outcome { knob: rank as f64, ..outcome })
 }
 
+/// Blocked-HGFDR with the smallest rank that meets the relative error `e` over the field.
+pub fn blocked_to(field: &Field, blocks: usize, e: f64) -> Result<Outcome> {
+    let (mut below, mut meets) = (0, None::<Outcome>);
+    let mut rank = 1;
+    loop {
+        let o = blocked(field, blocks, rank)?;
+        if o.l2 <= e {
+            meets = Some(o);
+        } else {
+            below = rank;
+        }
+        rank = match &meets {
+            Some(m) if m.knob as usize - below <= 1 => break,
+            Some(m) => (below + m.knob as usize) / 2,
+            None if rank > 4096 => break,
+            None => 2 * rank,
+        };
+    }
+    meets.with_context(|| format!("hgfdr-blocked meets {e:e} on {} with no rank", field.label))
+}
+
 /// Mean rank of the blocks, rounded. A block that Adaptive-HGFDR stores as it is, because no rank that meets the error is smaller,
 /// counts with the first rank at which the factors outgrow the samples.
 pub fn mean_rank(ranks: &[BlockRank]) -> usize {

@@ -24,9 +24,12 @@ pub fn all(field: &Field) -> Result<Vec<Lossless>> {
     let size = field.stored.dtype().size();
     let raw = field.stored.to_le_bytes();
     Ok(vec![
-        check("zstd -19, shuffled", &raw, || Ok(zstd::bulk::compress(&shuffle(&raw, size), 19)?), |b| {
-            Ok(unshuffle(&zstd::bulk::decompress(b, raw.len())?, size))
-        })?,
+        check(
+            "zstd -19, shuffled",
+            &raw,
+            || Ok(zstd::bulk::compress(&shuffle(&raw, size), 19)?),
+            |b| Ok(unshuffle(&zstd::bulk::decompress(b, raw.len())?, size)),
+        )?,
         check("pco", &raw, || pco_encode(&field.stored), |b| pco_decode(b, &field.stored))?,
     ])
 }

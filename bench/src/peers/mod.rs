@@ -108,7 +108,9 @@ pub fn search(
     mut try_at: impl FnMut(f64) -> Result<Outcome>,
 ) -> Result<Option<Outcome>> {
     let goal = target.value();
-    let (mut good, mut bad): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+    // log knob and log (error / goal) of the last setting of either kind.
+    type Point = Option<(f64, f64)>;
+    let (mut good, mut bad): (Point, Point) = (None, None);
     let mut best: Option<Outcome> = None;
     let mut knob = first;
     for turn in 0..16 {
@@ -193,7 +195,11 @@ mod tests {
             for (name, settings) in rivals(target) {
                 let o = fit_best(name, &settings, &field, target).unwrap().unwrap_or_else(|| panic!("{name}: nothing"));
                 let error = target.error(&field, &o.decoded);
-                assert!(error <= target.value() && o.bytes < field.raw_bytes(), "{name} {target:?}: {error} {}", o.bytes);
+                assert!(
+                    error <= target.value() && o.bytes < field.raw_bytes(),
+                    "{name} {target:?}: {error} {}",
+                    o.bytes
+                );
                 // ZFP's tolerance has steps of a factor 2, of which its measured error is a fraction.
                 assert!(error > 0.2 * target.value(), "{name} {target:?} stays at {error}");
             }

@@ -28,9 +28,7 @@ impl Peer for Sperr {
         };
         Ok(match *shape {
             [ny, nx] => sperr::compress_2d(ArrayView2::from_shape((ny, nx), x)?, mode)?,
-            [nz, ny, nx] => {
-                sperr::compress_3d(ArrayView3::from_shape((nz, ny, nx), x)?, mode, (BLOCK, BLOCK, BLOCK))?
-            }
+            [nz, ny, nx] => sperr::compress_3d(ArrayView3::from_shape((nz, ny, nx), x)?, mode, (BLOCK, BLOCK, BLOCK))?,
             _ => bail!("SPERR takes 2 or 3 dimensions, not {}", shape.len()),
         })
     }

@@ -123,7 +123,7 @@ fn number(v: f64, step: f64, largest: f64) -> String {
     if v == 0.0 {
         return "0".into();
     }
-    if largest < 1e-3 || largest >= 1e6 {
+    if !(1e-3..1e6).contains(&largest) {
         let d = largest.log10().floor() as i32;
         let digits = (f64::from(d) - step.log10().floor()).max(0.0) as usize;
         return format!("{:.digits$}{}", v / 10f64.powi(d), power(1, d).replacen("10", "·10", 1));

@@ -73,9 +73,7 @@ fn px(v: f64) -> i32 {
 impl Canvas {
     /// A white canvas.
     pub fn new(width: usize, height: usize) -> Result<Self> {
-        for (style, bytes) in
-            [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())]
-        {
+        for (style, bytes) in [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())] {
             register_font(FONT, style, bytes).map_err(|_| anyhow!("the embedded font cannot be read"))?;
         }
         let k = DENSITY * OVERSAMPLING;
@@ -118,9 +116,9 @@ impl Canvas {
                 let style = ShapeStyle { color: color.to_rgba(), filled: true, stroke_width: 1 };
                 self.draw(|b| b.draw_circle((px(x), px(y)), px(radius).max(1) as u32, &style, true))?;
                 return match marker {
-                    Marker::Ring => self.draw(|b| {
-                        b.draw_circle((px(x), px(y)), px(radius * 0.6).max(1) as u32, &WHITE, true)
-                    }),
+                    Marker::Ring => {
+                        self.draw(|b| b.draw_circle((px(x), px(y)), px(radius * 0.6).max(1) as u32, &WHITE, true))
+                    }
                     _ => Ok(()),
                 };
             }
@@ -155,6 +153,8 @@ impl Canvas {
         (align, transform, style): (Align, FontTransform, FontStyle),
         color: RGBColor,
     ) -> Result<()> {
+        // The backend centers the line with its descenders; digits and capitals look centered a little lower.
+        let lower = if matches!(transform, FontTransform::None) { 0.12 * size } else { 0.0 };
         let h = match align {
             Align::Left => HPos::Left,
             Align::Center => HPos::Center,
@@ -162,8 +162,6 @@ impl Canvas {
         };
         let font = FontDesc::new(FontFamily::Name(FONT), f64::from(px(size)), style).transform(transform);
         let style = TextStyle::from(font).color(&color).pos(Pos::new(h, VPos::Center));
-        // The backend centers the line with its descenders; digits and capitals look centered a little lower.
-        let lower = if matches!(transform, FontTransform::None) { 0.12 * size } else { 0.0 };
         self.draw(|b| b.draw_text(text, &style, (px(x), px(y + lower))))
     }
 
@@ -176,8 +174,10 @@ impl Canvas {
         for i in 0..w * h * 3 {
             let (y, x, c) = (i / (w * 3), i / 3 % w, i % 3);
             let at = |dy: usize, dx: usize| (y * OVERSAMPLING + dy) * row + (x * OVERSAMPLING + dx) * 3 + c;
-            let sum: u32 =
-                (0..OVERSAMPLING).flat_map(|dy| (0..OVERSAMPLING).map(move |dx| (dy, dx))).map(|(dy, dx)| u32::from(self.pixels[at(dy, dx)])).sum();
+            let sum: u32 = (0..OVERSAMPLING)
+                .flat_map(|dy| (0..OVERSAMPLING).map(move |dx| (dy, dx)))
+                .map(|(dy, dx)| u32::from(self.pixels[at(dy, dx)]))
+                .sum();
             small.push(((sum + n / 2) / n) as u8);
         }
         let size = (w as u32, h as u32);
