@@ -128,8 +128,8 @@ Written by `cargo run --release -p lithify-bench -- table --data DIR --out docs/
 Compression ratios: bytes of the stored type over all bytes that a decoder needs; the best of a row is bold. Lithify is codec `{codec}` for
 the lossy rows, `lossless` else. Every coder is set to just meet the bound on its decoded values, measured by the same code:
 `l2=1e-3` is the relative Frobenius norm of the error, `range=1e-3` the largest error as a part of the field's range. Where samples are missing,
-rivals are given a smooth extension and are charged the bytes of the exact mask. ZFP has its accuracy or, for the norm, its rate mode, whichever is
-smaller; zstd is level 19 after a byte shuffle, pco level 12. `-`: the coder does not take the shape or has no such bound. Errors and
+rivals are given a smooth extension and are charged the bytes of the exact mask; packed integers are given to them as float32. ZFP
+has its accuracy or, for the norm, its rate mode, whichever is smaller; zstd is level 19 after a byte shuffle, pco level 12. `-`: the coder does not take the shape or has no such bound. Errors and
 time are Lithify's: the largest error in the field's unit, the relative norm, the seconds of one encode on one core.
 
 {}",
