@@ -1,5 +1,7 @@
 //! The promise, over every codec x sample type x bound x hostile field x shape: not one violation.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
+
 use lithify_codec::testkit::{FIELDS, SHAPES};
 use lithify_codec::transform::TRANSFORMS;
 use lithify_codec::{
@@ -72,33 +74,63 @@ fn holds(t: &Tolerance, affine: Affine, x: &Samples, y: &Samples, i: usize) -> b
     match_samples!(x, v => typed(t, affine, v, y, i))
 }
 
+/// Runs `case(codec, k)` for every codec and every `k < n`, on all cores.
+fn for_all(n: usize, case: impl Fn(&Codec, usize) + Sync) {
+    let codecs = codecs();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let worker = || {
+        loop {
+            let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if i >= n * codecs.len() {
+                return;
+            }
+            case(&codecs[i % codecs.len()], i / codecs.len());
+        }
+    };
+    std::thread::scope(|s| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            s.spawn(worker);
+        }
+    });
+}
+
 #[test]
 fn holds_for_every_codec_type_bound_field_and_shape() {
-    for codec in codecs() {
-        for dtype in Dtype::ALL {
-            for bound in BOUNDS {
-                for (k, field) in FIELDS.iter().enumerate() {
-                    // Every field meets every shape over the run; a few shapes each keep the test short.
-                    for j in 0..3 {
-                        let shape = SHAPES[(k * 5 + j * 7 + bound.len()) % SHAPES.len()];
-                        let x = field.samples(dtype, shape.iter().product(), k as u64);
-                        check(&x, shape, &codec, bound, Affine::IDENTITY, &[]);
-                    }
-                }
-            }
+    for_all(Dtype::ALL.len() * BOUNDS.len(), |codec, i| {
+        let (dtype, bound) = (Dtype::ALL[i % Dtype::ALL.len()], BOUNDS[i / Dtype::ALL.len()]);
+        for (k, field) in FIELDS.iter().enumerate() {
+            // Every field meets every shape over the run.
+            let shape = SHAPES[(k * 5 + i) % SHAPES.len()];
+            let x = field.samples(dtype, shape.iter().product(), k as u64);
+            check(&x, shape, codec, bound, Affine::IDENTITY, &[]);
         }
-    }
+    });
+}
+
+/// `LITHIFY_PROMISE_VALUES=1e8` makes this as long as one likes.
+#[test]
+fn holds_on_many_values() {
+    let wanted = std::env::var("LITHIFY_PROMISE_VALUES").ok().and_then(|v| v.parse::<f64>().ok()).unwrap_or(2e6);
+    let shape = [9, 61, 73];
+    let n: usize = shape.iter().product();
+    let rounds = (wanted / (n * codecs().len()) as f64).ceil() as usize;
+    let values = std::sync::atomic::AtomicUsize::new(0);
+    for_all(rounds, |codec, i| {
+        let (dtype, bound) = (Dtype::ALL[(i * 7 + 9) % Dtype::ALL.len()], BOUNDS[i * 5 % BOUNDS.len()]);
+        let x = FIELDS[i % FIELDS.len()].samples(dtype, n, i as u64);
+        let done = check(&x, &shape, codec, bound, Affine::IDENTITY, &[]);
+        values.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+    });
+    println!("{} values, no violation", values.into_inner());
 }
 
 #[test]
 fn packed_integers_keep_bounds_in_physical_units() {
     let affine = Affine { scale: -0.0123, offset: 273.15 };
-    for codec in codecs() {
-        for bound in BOUNDS {
-            for (k, field) in FIELDS.iter().enumerate() {
-                let x = field.samples(Dtype::I16, 600, k as u64);
-                check(&x, &[20, 30], &codec, bound, affine, &[x.bits(5)]);
-            }
+    for_all(BOUNDS.len(), |codec, i| {
+        for (k, field) in FIELDS.iter().enumerate() {
+            let x = field.samples(Dtype::I16, 600, k as u64);
+            check(&x, &[20, 30], codec, BOUNDS[i], affine, &[x.bits(5)]);
         }
-    }
+    });
 }

@@ -173,7 +173,12 @@ pub fn extract(
     context.check()?;
     let values = source.read(path, &region.start, &region.count)?;
     let bytes_touched = store.as_ref().map(|s| s.bytes_read() - before.unwrap_or_default());
-    let (part, copies) = part_of(source.root(), path, &v, &region);
+    let (mut part, mut copies) = part_of(source.root(), path, &v, &region);
+    if out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+        // That format holds one array and no coordinates.
+        part.variables.retain(|w| w.name == v.name);
+        copies.retain(|(name, _)| name == path);
+    }
     let mut sink = formats::create(out)?;
     sink.define(&part)?;
     for (name, r) in copies {

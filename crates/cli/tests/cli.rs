@@ -1,0 +1,223 @@
+//! Whole commands on small files: what goes in comes out, promises hold, bad input gets a clear error and the right exit code.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
+}
+
+fn lithify(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lithify")).args(args).current_dir(dir).output().unwrap()
+}
+
+#[track_caller]
+fn ok(dir: &Path, args: &[&str]) -> String {
+    let out = lithify(dir, args);
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[track_caller]
+fn json(dir: &Path, args: &[&str]) -> Value {
+    serde_json::from_str(&ok(dir, args)).unwrap()
+}
+
+/// The command must fail with `code`, one line on stderr that contains `says`, and leave only what was there before.
+#[track_caller]
+fn fails(dir: &Path, code: i32, says: &str, args: &[&str]) {
+    let list = || {
+        let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = list();
+    let out = lithify(dir, args);
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(code), "{args:?}: {err}");
+    assert!(err.contains(says), "{args:?}: {err}");
+    assert_eq!(list(), before, "{args:?} left something behind");
+}
+
+/// A float32 .npy file `[4, 40, 50]` with a smooth field and some NaN.
+fn npy(dir: &Path, name: &str) {
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    let text = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 40, 50), }");
+    header.extend((text.len() as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    for i in 0..8000 {
+        let v = if i % 50 < 5 { f32::NAN } else { (i as f32 / 300.0).sin() * 10.0 + (i % 50) as f32 * 0.1 };
+        header.extend(v.to_le_bytes());
+    }
+    std::fs::write(dir.join(name), header).unwrap();
+}
+
+#[test]
+fn a_real_file_goes_through_every_verb() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let original = data("pop-SSH.nc");
+    let original = original.to_str().unwrap();
+    let report = json(dir, &["compress", original, "s.zarr", "-b", "SSH:range=1e-3", "--json", "--picture", "p.png"]);
+    let ssh = report["variables"].as_array().unwrap().iter().find(|v| v["name"] == "SSH").unwrap();
+    assert!(ssh["ratio"].as_f64().unwrap() > 15.0, "{ssh}");
+    assert!(ssh["n_escapes"].as_f64().unwrap() < 0.01 * ssh["n_valid"].as_f64().unwrap(), "{ssh}");
+    assert!(std::fs::read(dir.join("p.png")).unwrap().starts_with(b"\x89PNG"));
+
+    assert_eq!(json(dir, &["verify", "s.zarr", "--against", original, "--json"])["ok"], true);
+    assert_eq!(json(dir, &["verify", "s.zarr", "--json"])["ok"], true);
+    let info = json(dir, &["info", "s.zarr", "--json"]);
+    assert!(info["variables"].as_array().unwrap().iter().any(|v| v["certificate"]["bound"] == "range=0.001"));
+
+    ok(dir, &["decompress", "s.zarr", "back.nc"]);
+    let compared = json(dir, &["compare", original, "back.nc", "--json"]);
+    for v in compared["variables"].as_array().unwrap() {
+        let c = &v["comparison"];
+        assert_eq!(c["n_missing_changed"], 0, "{v}");
+        if v["name"] != "SSH" {
+            assert_eq!(c["n_changed"], 0, "{v}");
+        }
+    }
+    let part = json(dir, &["extract", "s.zarr", "SSH", "part.npy", "--sel", "time=1,nlat=100:110", "--json"]);
+    assert_eq!(part["shape"], serde_json::json!([1, 10, 320]));
+    assert!(part["bytes_touched"].as_u64().unwrap() <= part["bytes_stored"].as_u64().unwrap());
+    // The same part of the decompressed file has the same bytes.
+    ok(dir, &["extract", "back.nc", "SSH", "part2.npy", "--sel", "time=1,nlat=100:110"]);
+    assert_eq!(std::fs::read(dir.join("part.npy")).unwrap(), std::fs::read(dir.join("part2.npy")).unwrap());
+}
+
+#[test]
+fn lossless_is_the_default_and_bits_come_back() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    for store in ["x.zarr", "x.zarr.zip"] {
+        ok(dir, &["compress", "x.npy", store]);
+        ok(dir, &["decompress", store, "y.npy", "-f"]);
+        assert_eq!(std::fs::read(dir.join("x.npy")).unwrap(), std::fs::read(dir.join("y.npy")).unwrap());
+    }
+    let waves = data("waves-reduced.grib2");
+    ok(dir, &["compress", waves.to_str().unwrap(), "w.zarr.zip"]);
+    assert_eq!(json(dir, &["verify", "w.zarr.zip", "--against", waves.to_str().unwrap(), "--json"])["ok"], true);
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_the_number_of_threads() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    for (threads, name) in [("1", "a.zarr.zip"), ("2", "b.zarr.zip"), ("5", "c.zarr.zip")] {
+        ok(dir, &["compress", "x.npy", name, "-b", "l2=1e-3", "--chunks", "dim_0=1,dim_1=7", "-T", threads]);
+    }
+    let a = std::fs::read(dir.join("a.zarr.zip")).unwrap();
+    assert_eq!(a, std::fs::read(dir.join("b.zarr.zip")).unwrap());
+    assert_eq!(a, std::fs::read(dir.join("c.zarr.zip")).unwrap());
+    assert_eq!(json(dir, &["verify", "a.zarr.zip", "--against", "x.npy", "--json"])["ok"], true);
+}
+
+#[test]
+fn a_second_lossy_pass_is_told_and_kept_in_the_lineage() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    ok(dir, &["compress", "x.npy", "a.zarr", "-b", "abs=0.01"]);
+    let out = lithify(dir, &["compress", "a.zarr", "b.zarr", "-b", "abs=0.1", "--json"]);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("lossy already"), "{out:?}");
+    let report = json(dir, &["verify", "b.zarr", "--json"]);
+    assert_eq!(report["variables"][0]["lineage"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    ok(dir, &["compress", "x.npy", "s.zarr"]);
+    std::fs::write(dir.join("empty.nc"), b"").unwrap();
+    std::fs::write(dir.join("text.nc"), b"not a file of ours").unwrap();
+    let nc = std::fs::read(data("pop-SSH.nc")).unwrap();
+    std::fs::write(dir.join("cut.nc"), &nc[..nc.len() / 2]).unwrap();
+    std::fs::write(dir.join("ints.npy"), ints_npy()).unwrap();
+
+    for bound in ["abs=nan", "abs=-1", "abs=", "nonsense=1", "rel=2"] {
+        fails(dir, 2, "bound", &["compress", "x.npy", "o.zarr", "-b", bound]);
+    }
+    fails(dir, 2, "there is no variable", &["compress", "x.npy", "o.zarr", "-b", "nope:abs=1"]);
+    fails(dir, 2, "whole numbers", &["compress", "ints.npy", "o.zarr", "-b", "ints:abs=0.5"]);
+    fails(dir, 2, "dimension", &["compress", "x.npy", "o.zarr", "--chunks", "nope=3"]);
+    fails(dir, 2, "codecs are", &["compress", "x.npy", "o.zarr", "--codec", "nope"]);
+    fails(dir, 2, "-f", &["compress", "x.npy", "s.zarr"]);
+    fails(dir, 2, "same", &["compress", "s.zarr", "s.zarr", "-f"]);
+    fails(dir, 2, "ending", &["decompress", "s.zarr", "o.xyz"]);
+    fails(dir, 2, "indices", &["extract", "s.zarr", "x", "o.npy", "--sel", "dim_0=9"]);
+    fails(dir, 2, "dimensions", &["extract", "s.zarr", "x", "o.npy", "--sel", "nope=1"]);
+    fails(dir, 1, "No such file", &["compress", "missing.nc", "o.zarr"]);
+    fails(dir, 1, "", &["compress", "x.npy", "no/such/place/o.zarr"]);
+    fails(dir, 4, "empty", &["compress", "empty.nc", "o.zarr"]);
+    fails(dir, 4, "not one of", &["compress", "text.nc", "o.zarr"]);
+    fails(dir, 4, "damaged", &["compress", "cut.nc", "o.zarr"]);
+    // The old output is untouched by all that.
+    assert_eq!(json(dir, &["verify", "s.zarr", "--against", "x.npy", "--json"])["ok"], true);
+}
+
+fn ints_npy() -> Vec<u8> {
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    let text = format!("{:<117}\n", "{'descr': '<i4', 'fortran_order': False, 'shape': (5000,), }");
+    file.extend((text.len() as u16).to_le_bytes());
+    file.extend(text.as_bytes());
+    (0..5000i32).for_each(|i| file.extend((i * i).to_le_bytes()));
+    file
+}
+
+#[test]
+fn a_damaged_store_is_found_out() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    ok(dir, &["compress", "x.npy", "s.zarr", "-b", "abs=0.01"]);
+    let chunk = dir.join("s.zarr/x/c/0/0/0");
+    let good = std::fs::read(&chunk).unwrap();
+    for (what, bytes) in [
+        ("flipped", {
+            let mut b = good.clone();
+            let i = b.len() / 2;
+            b[i] ^= 4;
+            b
+        }),
+        ("cut", good[..good.len() / 2].to_vec()),
+        ("empty", Vec::new()),
+        ("foreign", vec![7; 100]),
+    ] {
+        std::fs::write(&chunk, bytes).unwrap();
+        fails(dir, 3, "failed", &["verify", "s.zarr"]);
+        fails(dir, 4, "", &["decompress", "s.zarr", "y.npy"]);
+        assert!(!dir.join("y.npy").exists(), "{what}");
+    }
+    std::fs::remove_file(&chunk).unwrap();
+    fails(dir, 3, "failed", &["verify", "s.zarr"]);
+    // Another original breaks the promise.
+    std::fs::write(&chunk, &good).unwrap();
+    let mut other = std::fs::read(dir.join("x.npy")).unwrap();
+    let n = other.len();
+    other[n - 4..].copy_from_slice(&99f32.to_le_bytes());
+    std::fs::write(dir.join("other.npy"), other).unwrap();
+    ok(dir, &["verify", "s.zarr"]);
+    fails(dir, 3, "failed", &["verify", "s.zarr", "--against", "other.npy"]);
+}
+
+#[test]
+fn help_completions_and_man_pages_are_derived() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let help = ok(dir, &["compress", "--help"]);
+    for stage in lithify_codec::transform::TRANSFORMS {
+        assert!(help.contains(stage.name), "{}", stage.name);
+    }
+    assert!(ok(dir, &["completions", "bash"]).contains("lithify"));
+    ok(dir, &["man", "man"]);
+    assert!(dir.join("man/lithify-compress.1").exists());
+}
