@@ -5,8 +5,7 @@ use crate::match_dtype;
 
 /// A named generator: sample `i` of `n`, in C order, for a given seed.
 pub struct Field {
-    /// Shown when a test fails.
-    pub name: &'static str,
+    name: &'static str,
     make: fn(i: usize, n: usize, seed: u64) -> f64,
     /// Samples are raw bit patterns, not rounded numbers.
     raw: bool,
@@ -76,6 +75,11 @@ pub const FIELDS: &[Field] = &[
 ];
 
 impl Field {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// `n` samples of type `dtype`.
     pub fn samples(&self, dtype: Dtype, n: usize, seed: u64) -> Samples {
         match_dtype!(dtype, T => T::wrap((0..n).map(|i| {

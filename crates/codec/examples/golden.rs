@@ -1,0 +1,34 @@
+//! Adds the golden payloads that are missing: `cargo run -p lithify-codec --example golden --features testkit`.
+//!
+//! One for each codec and sample type, in `golden/<format version>/`, named `<codec>.<type>.bin`; the checksum of the decoded
+//! samples is inside. A file that is there is never touched: it was written by the version that introduced it.
+
+use lithify_codec::transform::TRANSFORMS;
+use lithify_codec::{Affine, ChunkSpec, Codec, Dtype, FieldStats, Promise, match_samples, testkit};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/0");
+    std::fs::create_dir_all(&folder)?;
+    let mut names: Vec<&str> = TRANSFORMS.iter().map(|s| s.name).collect();
+    names.push("lossless");
+    let field = testkit::FIELDS.iter().find(|f| f.name() == "masked").ok_or("no such field")?;
+    for name in names {
+        for dtype in Dtype::ALL {
+            let file = folder.join(format!("{name}.{dtype}.bin"));
+            if file.exists() {
+                continue;
+            }
+            let shape = [6, 9, 13];
+            let x = field.samples(dtype, 6 * 9 * 13, 1);
+            let mut stats = FieldStats::default();
+            let valid = match_samples!(&x, v => lithify_codec::mask::Mask::of(v, &[])).map(|m| m.valid());
+            match_samples!(&x, v => stats.add(v, valid.as_deref(), Affine::IDENTITY));
+            let promise: Promise = if name == "lossless" { Promise::lossless() } else { "abs=2".parse()? };
+            let codec: Codec = name.parse()?;
+            let spec = ChunkSpec { codec, tolerance: promise.resolve(&stats), ..ChunkSpec::lossless() };
+            std::fs::write(&file, lithify_codec::encode_chunk(&x, &shape, &spec)?.bytes)?;
+            println!("{}", file.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Writes the table of results in README.md from docs/bench/results.csv."""
+
+import csv
+import pathlib
+import re
+
+root = pathlib.Path(__file__).resolve().parent.parent
+coders = ["Lithify", "SZ3", "SPERR", "zstd", "pco"]
+cells: dict[tuple[str, str], dict[str, float]] = {}
+for row in csv.DictReader((root / "docs/bench/results.csv").open()):
+    label = f"{row['field']} [{row['shape'].replace('x', ', ')}] {row['dtype']}"
+    cells.setdefault((label, row["bound"]), {})[row["coder"]] = float(row["ratio"])
+
+
+def ratio(v: float | None, best: float) -> str:
+    if v is None:
+        return "-"
+    text = f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 10 else f"{v:.2f}"
+    return f"**{text}**" if v == best else text
+
+
+lines = ["| field | bound | " + " | ".join(coders) + " |", "|---|---|" + "---:|" * len(coders)]
+for (field, bound), row in cells.items():
+    best = max(row.values())
+    lines.append(f"| {field} | {bound} | " + " | ".join(ratio(row.get(c), best) for c in coders) + " |")
+readme = root / "README.md"
+table = "<!-- scripts/readme.py -->\n" + "\n".join(lines) + "\n<!-- end -->"
+text = readme.read_text().replace("@TABLE@", "<!-- scripts/readme.py --><!-- end -->")
+readme.write_text(re.sub(r"<!-- scripts/readme.py -->.*?<!-- end -->", lambda _: table, text, flags=re.S))
