@@ -10,7 +10,7 @@ coders = ["Lithify", "SZ3", "SPERR", "zstd", "pco"]
 cells: dict[tuple[str, str], dict[str, float]] = {}
 for row in csv.DictReader((root / "docs/bench/results.csv").open()):
     label = f"{row['field']} [{row['shape'].replace('x', ', ')}] {row['dtype']}"
-    cells.setdefault((label, row["bound"]), {})[row["coder"]] = float(row["ratio"])
+    cells.setdefault((label, row["bound"]), {})[row["coder"].split()[0].strip(',')] = float(row["ratio"])
 
 
 def ratio(v: float | None, best: float) -> str:

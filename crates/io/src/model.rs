@@ -82,6 +82,8 @@ pub struct Group {
     pub variables: Vec<Variable>,
     /// Subgroups.
     pub groups: Vec<Group>,
+    /// The file keeps to NetCDF's classic data model; said of the root group only.
+    pub classic: bool,
 }
 
 /// A block of data read from a variable, in C order.

@@ -194,7 +194,7 @@ pub fn extract(
 /// each of them comes from.
 fn part_of(root: &Group, path: &str, v: &Variable, region: &Region) -> (Group, Vec<(String, Region)>) {
     let wanted = policy::companions(path, v);
-    let mut part = Group { attrs: root.attrs.clone(), ..Group::default() };
+    let mut part = Group { attrs: root.attrs.clone(), classic: root.classic, ..Group::default() };
     let mut copies: Vec<(String, Region)> = Vec::new();
     for (other, w) in root.walk() {
         let is_dimension = w.dims.len() == 1 && w.dims[0] == w.name;

@@ -150,14 +150,15 @@ impl File {
         Ok(Self { id, writable: false })
     }
 
-    /// Makes a NetCDF-4 file, replacing what is there.
-    pub(super) fn create(path: &Path, cache_bytes: usize) -> Result<Self> {
+    /// Makes a NetCDF-4 file, of the classic model or the full one, replacing what is there.
+    pub(super) fn create(path: &Path, cache_bytes: usize, classic: bool) -> Result<Self> {
         let path = c_path(path)?;
+        let model = if classic { nc::NC_CLASSIC_MODEL } else { 0 };
         let mut id = 0;
         // SAFETY: as in `open`.
         call(|| unsafe {
             nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
-            nc::nc_create(path.as_ptr(), nc::NC_CLOBBER | nc::NC_NETCDF4, &mut id)
+            nc::nc_create(path.as_ptr(), nc::NC_CLOBBER | nc::NC_NETCDF4 | model, &mut id)
         })?;
         Ok(Self { id, writable: true })
     }

@@ -34,7 +34,9 @@ impl Reader {
         let file = File::open(&path, IDLE_BYTES).map_err(fail)?;
         let format = file.format().map_err(fail)?;
         let mut scan = Scan { file: &file, path: &path, warnings: Vec::new(), ids: HashMap::new() };
-        let root = scan.group(file.root(), "", 0)?;
+        let mut root = scan.group(file.root(), "", 0)?;
+        // The 64-bit data format has types that the classic model of NetCDF-4 lacks.
+        root.classic = !["NetCDF-4", "NetCDF-3 64-bit data"].contains(&format);
         let Scan { warnings, ids, .. } = scan;
         Ok(Self { root, format, warnings, ids, caches: Mutex::default(), file, path })
     }

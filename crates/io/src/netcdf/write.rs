@@ -46,7 +46,7 @@ impl Writer {
         // An absolute path cannot be taken for a URL.
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         let temporary = temporary::beside(&path)?;
-        let file = File::create(temporary.path(), IDLE_BYTES).map_err(|s| failed(&path, "the file", s))?;
+        let file = File::create(temporary.path(), IDLE_BYTES, false).map_err(|s| failed(&path, "the file", s))?;
         let (root, variables, caches) = (Group::default(), HashMap::new(), Caches::default());
         Ok(Self { root, variables, caches, broken: false, file, temporary, path })
     }
@@ -82,6 +82,13 @@ impl Writer {
 
 impl Sink for Writer {
     fn define(&mut self, root: &Group) -> Result<()> {
+        if root.classic {
+            // Such files are shown and checked differently by the library, so they stay what they are.
+            let temporary = temporary::beside(&self.path)?;
+            let created = File::create(temporary.path(), IDLE_BYTES, true);
+            self.file = created.map_err(|s| failed(&self.path, "the file", s))?;
+            self.temporary = temporary;
+        }
         let mut define = Define { file: &self.file, path: &self.path, dims: Vec::new(), variables: HashMap::new() };
         define.group(self.file.root(), root, "")?;
         self.variables = define.variables;

@@ -107,6 +107,9 @@ pub(super) fn group(group: &Group, inferred: &[Dimension], is_root: bool) -> Val
     if is_root {
         model.insert("version".into(), 1.into());
     }
+    if group.classic {
+        model.insert("classic".into(), true.into());
+    }
     if inferred != group.dims {
         let dims = group.dims.iter().map(|d| match d.unlimited {
             true => json!({"name": d.name, "size": d.len, "unlimited": true}),

@@ -139,6 +139,7 @@ impl ZarrSource {
         }
         group.attrs = attrs::from_json(attributes, None);
         group.dims = metadata::dims_of(attributes);
+        group.classic = attributes.get(attrs::MODEL).is_some_and(|m| m["classic"] == true);
         let mut children: Vec<String> = self.store.children(prefix)?.into_iter().collect();
         children.sort_by_key(|name| order.get(format!("{prefix}{name}").as_str()).copied().unwrap_or(usize::MAX));
         for name in children {

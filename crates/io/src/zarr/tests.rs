@@ -190,6 +190,7 @@ fn rich_group() -> (Group, Vec<(&'static str, Values)>) {
     ];
     let fill = |s| vec![Attribute::numbers("_FillValue", s)];
     let sub = Group {
+        classic: false,
         name: "sub".into(),
         dims: vec![dim("x", 2, false)],
         attrs: vec![Attribute::text("title", "a group")],
@@ -197,6 +198,7 @@ fn rich_group() -> (Group, Vec<(&'static str, Values)>) {
         groups: vec![Group { name: "empty".into(), ..Group::default() }],
     };
     let root = Group {
+        classic: true,
         name: String::new(),
         dims: vec![dim("unused", 4, false), dim("time", 3, true), dim("x", 5, false), dim("none", 0, true)],
         attrs: attrs.clone(),
