@@ -115,8 +115,10 @@ fn encode_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result
     if let (Some(l), true) = (&lossy, hopeless) {
         return Ok(l.clone());
     }
-    let exact =
-        chunk.finish(KIND_LOSSLESS, |w| w.bytes.extend(lossless::encode(x, shape, valid.as_deref())), x, 0, "lossless");
+    // As a mere fallback of a lossy codec it is not worth a search.
+    let effort = if lossy.is_some() { 1 } else { spec.effort };
+    let body = |w: &mut Writer| w.bytes.extend(lossless::encode(x, shape, valid.as_deref(), effort));
+    let exact = chunk.finish(KIND_LOSSLESS, body, x, 0, "lossless");
     Ok(match lossy {
         Some(l) if l.bytes.len() <= exact.bytes.len() => l,
         _ => exact,

@@ -3,7 +3,7 @@
 //!
 //! # Maths
 //! 1. Three predictions: two least-squares memories and the median of W, N, W + N - NW; blended by inverse squared error of the
-//!    neighbours.
+//!    neighbours. What calm surroundings teach weighs more.
 //! 2. The blend becomes a key; the key's distance to the true one is coded around the size expected from the neighbours.
 //! 3. With copies: before that, up to four candidates (neighbours, and what followed or preceded the last sample equal to the left
 //!    one) are offered as "is it this one?".
@@ -26,17 +26,19 @@ pub struct Options {
     pub values: bool,
     /// Offer copies.
     pub copies: bool,
+    /// Blend in polynomial extrapolations, for fields without noise.
+    pub smooth: bool,
 }
 
 impl Options {
     /// Bits on the wire.
     pub fn id(self) -> u8 {
-        u8::from(self.values) | u8::from(self.copies) << 1
+        u8::from(self.values) | u8::from(self.copies) << 1 | u8::from(self.smooth) << 2
     }
 
     /// The inverse of [`Options::id`].
     pub fn from_id(id: u8) -> Option<Self> {
-        (id < 4).then_some(Self { values: id & 1 > 0, copies: id & 2 > 0 })
+        (id < 8).then_some(Self { values: id & 1 > 0, copies: id & 2 > 0, smooth: id & 4 > 0 })
     }
 }
 
@@ -71,7 +73,11 @@ impl Space<'_> {
     }
 }
 
+/// Sum of the weights of the neighbours' errors.
+const ERROR_WEIGHTS: f64 = 6.0;
 const EXPERTS: usize = N_MEMORIES + 1;
+/// With polynomials.
+const SMOOTH_EXPERTS: usize = EXPERTS + 5;
 
 /// Codes `keys` in place; a decoder overwrites them as it goes.
 pub fn code<C: BinaryCoder, T: Sample>(
@@ -94,34 +100,46 @@ pub fn code<C: BinaryCoder, T: Sample>(
     let mut copies = options.copies.then(|| Copies::new(n));
     let mut v = vec![0.0; n];
     let mut scene = Scene::new(nx, plane, n);
+    // Running mean square of the slow memory's errors, in the units of `s` below.
+    let mut mean_square = 0.0;
+    let start_value = space.number::<T>(origin);
+    let (mut range, mut margin) = ([start_value; 2], 0.0);
+    let n_experts = if options.smooth { SMOOTH_EXPERTS } else { EXPERTS };
     let mut f = [0.0; MAX];
     // Sizes of the experts' errors in this row and the one above; a margin of one on both sides.
-    let mut errors = [vec![[0.0f64; EXPERTS]; nx + 2], vec![[0.0f64; EXPERTS]; nx + 2]];
+    let mut errors = [vec![[0.0f64; SMOOTH_EXPERTS]; nx + 2], vec![[0.0f64; SMOOTH_EXPERTS]; nx + 2]];
     for start in (0..n).step_by(nx) {
         neighbours.start_row(start);
         errors.swap(0, 1);
         let y = start / nx % grid.ny;
         for x in 0..nx.min(n - start) {
             let i = start + x;
-            let base = neighbours.gather(&v, i, x, &mut f);
+            let base = neighbours.gather(&v, i, x, &mut f).unwrap_or(start_value);
             let [fast, slow] = ls.predict(&f);
             let median = if x > 0 && y > 0 { median(v[i - 1], v[i - nx], v[i - nx - 1]) } else { base };
-            let experts = [base + fast, base + slow, median];
+            let mut experts = [base; SMOOTH_EXPERTS];
+            (experts[0], experts[1], experts[2]) = (base + fast, base + slow, median);
+            if options.smooth {
+                polynomials(&v, i, x, y, nx, &mut experts);
+            }
             let [row, above] = &errors;
             let mut sum = 0.0;
             let mut p = 0.0;
-            for (j, e) in experts.iter().enumerate() {
+            let mut least = f64::INFINITY;
+            for (j, e) in experts[..n_experts].iter().enumerate() {
                 let s = 2.0 * row[x][j] + above[x][j] + 2.0 * above[x + 1][j] + above[(x + 2).min(nx + 1)][j];
-                let w = 1.0 / (s * s + 1e-280);
+                least = least.min(s);
+                let w = 1.0 / (s * s + 1e-200);
                 sum += w;
                 p += w * e;
             }
             let p = p / sum;
-            let p = if p.is_finite() { p } else { base };
+            // Extrapolation must not run away.
+            let p = if p.is_finite() { p.clamp(range[0] - margin, range[1] + margin) } else { base };
             let near = space.nearest::<T>(p);
             if valid.is_some_and(|m| !m[i]) {
                 keys[i] = near;
-                v[i] = space.number::<T>(near);
+                v[i] = p.clamp(range[0], range[1]);
                 errors[0][x + 1] = if x > 0 { errors[0][x] } else { errors[1][x + 1] };
                 scene.skip(i, x);
                 continue;
@@ -139,17 +157,46 @@ pub fn code<C: BinaryCoder, T: Sample>(
             };
             keys[i] = k;
             v[i] = space.number::<T>(k);
+            if !(range[0]..=range[1]).contains(&v[i]) {
+                range = [range[0].min(v[i]), range[1].max(v[i])];
+                margin = (range[1] - range[0]) / 4.0;
+            }
             scene.set(i, x, k.wrapping_sub(near));
             if let Some(m) = &mut copies {
                 m.learn(keys, i);
             }
-            for (e, error) in experts.iter().zip(&mut errors[0][x + 1]) {
+            for (e, error) in experts[..n_experts].iter().zip(&mut errors[0][x + 1]) {
                 *error = (v[i] - e).abs();
             }
             if i > 0 {
-                ls.update(&f, v[i] - base);
+                // Calm surroundings tell more about the weights than lively ones.
+                let spread = least * least + 0.03 * mean_square;
+                let error = ERROR_WEIGHTS * errors[0][x + 1][1];
+                let moved = mean_square + (error * error - mean_square) * 0.01;
+                mean_square = if moved.is_finite() { moved } else { 0.0 };
+                let weight = if spread > 0.0 { 1.0 / spread } else { 0.0 };
+                ls.update(&f, v[i] - base, weight);
             }
         }
+    }
+}
+
+/// Extrapolations along the row and the column; in the plane W + N - NW of second order. Where there is no room they stay as they are.
+fn polynomials(v: &[f64], i: usize, x: usize, y: usize, nx: usize, e: &mut [f64; SMOOTH_EXPERTS]) {
+    let along = |s: usize| 3.0 * (v[i - s] - v[i - 2 * s]) + v[i - 3 * s];
+    let further = |s: usize| 5.0 * (v[i - s] - v[i - 4 * s]) - 10.0 * (v[i - 2 * s] - v[i - 3 * s]) + v[i - 5 * s];
+    if x >= 5 {
+        e[EXPERTS] = along(1);
+        e[EXPERTS + 1] = further(1);
+    }
+    if y >= 5 {
+        e[EXPERTS + 2] = along(nx);
+        e[EXPERTS + 3] = further(nx);
+    }
+    if x >= 2 && y >= 2 {
+        let row = |i: usize| 2.0 * v[i - 1] - v[i - 2];
+        // x_i - row(i) is extrapolated linearly from the two rows above.
+        e[EXPERTS + 4] = row(i) + 2.0 * (v[i - nx] - row(i - nx)) - (v[i - 2 * nx] - row(i - 2 * nx));
     }
 }
 
@@ -167,7 +214,6 @@ fn median(w: f64, n: f64, nw: f64) -> f64 {
 
 /// Residuals around the sample in hand.
 struct Scene {
-    nx: usize,
     plane: usize,
     /// Residuals of this row and the one above, with a margin of two on both sides.
     row: Vec<i64>,
@@ -198,7 +244,7 @@ impl Scene {
     const SIZES: [usize; super::symbol::N_CONTEXTS] = [128, 64 * 3, 64, 17 * 17, 12 * 12 * 3, 17 * 17];
 
     fn new(nx: usize, plane: usize, n: usize) -> Self {
-        Self { nx, plane, row: vec![0; nx + 4], above: vec![0; nx + 4], levels: vec![0; n], local: 0 }
+        Self { plane, row: vec![0; nx + 4], above: vec![0; nx + 4], levels: vec![0; n], local: 0 }
     }
 
     fn start(&mut self, x: usize) {

@@ -66,6 +66,16 @@ fn integer_key<T: Sample>(x: T) -> i64 {
     }
 }
 
+/// Ordered bits of any sample.
+pub fn ordered<T: Sample>(x: T) -> i64 {
+    Base::Bits { shift: 0 }.key(x)
+}
+
+/// The inverse of [`ordered`].
+pub fn from_ordered<T: Sample>(k: i64) -> T {
+    Base::Bits { shift: 0 }.sample(k)
+}
+
 fn integer_sample<T: Sample>(k: i64) -> T {
     match width::<T>() {
         64 if !is_signed::<T>() => T::from_bits(k as u64 ^ 1 << 63),

@@ -10,9 +10,9 @@
 /// Most neighbours.
 pub const MAX: usize = 32;
 /// Samples between two solutions.
-const BLOCK: u32 = 32;
+const BLOCK: u32 = 64;
 /// What is left of a memory after a block.
-const KEEP: [f64; N_MEMORIES] = [0.94, 0.995];
+const KEEP: [f64; N_MEMORIES] = [0.9, 0.997];
 /// Memories of different length.
 pub const N_MEMORIES: usize = 2;
 /// Pivots below this part of the diagonal are rounding noise.
@@ -66,10 +66,12 @@ impl LeastSquares {
     }
 
     /// Learns from one sample.
+    ///
+    /// Weights of samples are relative to each other.
     #[inline]
-    pub fn update(&mut self, f: &[f64; MAX], y: f64) {
+    pub fn update(&mut self, f: &[f64; MAX], y: f64, weight: f64) {
         for i in 0..self.n {
-            let fi = f[i];
+            let fi = f[i] * weight;
             // Whole groups of four vectorise; what lies right of the diagonal is never read.
             let end = (i / 4 + 1) * 4;
             for (a, f) in self.block.a[i][..end].iter_mut().zip(&f[..end]) {
@@ -165,14 +167,14 @@ mod tests {
                 *f = noise(3 * i + j as u64);
             }
             f[3] = f[0] + f[1];
-            ls.update(&f, 2.0 * f[0] - f[2]);
+            ls.update(&f, 2.0 * f[0] - f[2], 1.0);
         }
         for p in ls.predict(&f) {
             assert!((p - (2.0 * f[0] - f[2])).abs() < 1e-8, "{p}");
         }
         for _ in 0..64 {
             f[4] = 1e300;
-            ls.update(&f, 1e300);
+            ls.update(&f, 1e300, 1.0);
         }
         assert!(ls.predict(&f).iter().all(|p| p.is_finite()));
     }

@@ -3,12 +3,13 @@
 //! 1. Dimensions along which nothing changes are dropped.
 //! 2. A [`lift`] maps samples to keys: ordered bits, an arithmetic or decimal lattice, ranks in a palette.
 //! 3. Short arrays go through one prediction rule ([`line`]), others through least squares and context mixing ([`field`]).
+//!
 //! Mapping and predictor are chosen by coding a sample of the array with each.
 //!
 //! # Shapes     T[shape], C order; invalid samples are skipped
 //! # On the wire
-//! Nothing if no sample is valid. Else one byte: predictor (0 to 30: rule of `line`, 31: `field`), base of the lift + 32 * 0 to 2,
-//! + 128 for a palette. With 31 a byte of options follows. If some length exceeds 1 and all samples are valid: nothing changes
+//! Nothing if no sample is valid. Else one byte: predictor (0 to 30: rule of `line`, 31: `field`) in the low five bits, base of the
+//! lift in the next two, palette or not in the last. With predictor 31 a byte of options follows. If some length exceeds 1 and all samples are valid: nothing changes
 //! along the dimensions of a bit mask (varint). Parameters of the base. Then range-coded: palette, samples.
 
 mod copies;
@@ -28,22 +29,29 @@ use line::Rule;
 
 /// Arrays up to this many samples are also tried with the rules of `line`.
 const SHORT: usize = 4096;
+/// Arrays below this many samples are too short for `field` to learn anything.
+const FEW: usize = 192;
 /// Samples on which candidates are compared.
 const TRIAL: usize = 1 << 16;
 /// Largest palette.
 const MAX_PALETTE: usize = 1 << 16;
-/// Predictor number of `field`.
+/// Predictor numbers beside the rules of `line`.
+const SPLIT: u8 = 30;
 const FIELD: u8 = 31;
 
 /// What predicts the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Model {
     Line(Rule),
+    /// The base holds samples only nearly; what it misses, in ordered bits, follows.
+    Split(Rule),
     Field(field::Options),
 }
 
 /// Coded bytes of the valid samples.
-pub fn encode<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>) -> Vec<u8> {
+///
+/// `effort` from 1 to 9: up to 3 the mapping and the predictor are guessed, beyond candidates are compared.
+pub fn encode<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> Vec<u8> {
     let dropped = if valid.is_none() { unchanging(x, shape) } else { 0 };
     let (reduced, short) = reduce(x, shape, dropped);
     let known: Vec<T>;
@@ -58,9 +66,10 @@ pub fn encode<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>) -> Ve
         return Vec::new();
     }
     let mut w = Writer::new();
-    let (lift, model) = choose(known, &reduced, &short, valid);
+    let (lift, model) = choose(known, &reduced, &short, valid, effort);
     let (id, options) = match model {
         Model::Line(rule) => (rule.id(), None),
+        Model::Split(rule) => (SPLIT, Some(rule.id())),
         Model::Field(options) => (FIELD, Some(options.id())),
     };
     w.u8(id | lift.base.id() << 5 | u8::from(!lift.palette.is_empty()) << 7);
@@ -75,6 +84,9 @@ pub fn encode<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>) -> Ve
     code_palette(&mut c, &mut lift.palette.clone(), !lift.palette.is_empty());
     let mut keys = keys_of(&lift, model, known, &reduced, valid);
     code_keys::<_, T>(&mut c, &mut keys, &short, valid, &lift, model);
+    if let Model::Split(_) = model {
+        line::code::<_, T>(&mut c, &mut misses(&lift, known, &keys), Rule::Plain, 1, &lift);
+    }
     w.bytes.extend(c.finish());
     w.bytes
 }
@@ -90,6 +102,7 @@ pub fn decode<T: Sample>(mut src: Reader<'_>, n: usize, shape: &[usize], valid: 
     let first = src.u8()?;
     let model = match first & 31 {
         FIELD => field::Options::from_id(src.u8()?).map(Model::Field),
+        SPLIT => Rule::from_id(src.u8()?).map(Model::Split),
         id => Rule::from_id(id).map(Model::Line),
     };
     let model = model.ok_or(Error::Unsupported { what: "lossless predictor", id: first.into() })?;
@@ -102,35 +115,49 @@ pub fn decode<T: Sample>(mut src: Reader<'_>, n: usize, shape: &[usize], valid: 
         code_palette(&mut c, &mut lift.palette, true);
     }
     let n_keys = match model {
-        Model::Line(_) if valid.is_some() => n_known,
+        Model::Line(_) | Model::Split(_) if valid.is_some() => n_known,
         _ => short.iter().product(),
     };
     let mut keys = crate::try_vec(n_keys, 0i64)?;
     code_keys::<_, T>(&mut c, &mut keys, &short, valid, &lift, model);
+    let mut missed = Vec::new();
+    if let Model::Split(_) = model {
+        missed = crate::try_vec(n_keys, 0i64)?;
+        line::code::<_, T>(&mut c, &mut missed, Rule::Plain, 1, &lift);
+    }
     c.finish("lossless")?;
+    let sample = |i: usize| {
+        let x = keys.get(i).map_or(T::default(), |k| lift.sample(*k));
+        missed.get(i).map_or(x, |m| lift::from_ordered(lift::ordered(x).wrapping_add(*m)))
+    };
     match (valid, model) {
-        (Some(m), Model::Line(_)) => {
-            let mut keys = keys.iter();
-            for (o, _) in out.iter_mut().zip(m).filter(|(_, v)| **v) {
-                *o = lift.sample(keys.next().copied().unwrap_or_default());
+        (Some(m), Model::Field(_)) => {
+            for (i, o) in out.iter_mut().enumerate().filter(|(i, _)| m[*i]) {
+                *o = sample(i);
             }
         }
-        (Some(m), Model::Field(_)) => {
-            for ((o, k), _) in out.iter_mut().zip(&keys).zip(m).filter(|(_, v)| **v) {
-                *o = lift.sample(*k);
+        (Some(m), _) => {
+            for (i, (o, _)) in out.iter_mut().zip(m).filter(|(_, v)| **v).enumerate() {
+                *o = sample(i);
             }
         }
         (None, _) if dropped == 0 => {
-            for (o, k) in out.iter_mut().zip(&keys) {
-                *o = lift.sample(*k);
+            for (i, o) in out.iter_mut().enumerate() {
+                *o = sample(i);
             }
         }
         (None, _) => {
             let strides = crate::block::strides(&short);
-            each_source(shape, &short, &strides, |i, from| out[i] = lift.sample(keys[from]));
+            each_source(shape, &short, &strides, |i, from| out[i] = sample(from));
         }
     }
     Ok(out)
+}
+
+/// What the keys' samples lack to the true ones, in ordered bits.
+fn misses<T: Sample>(lift: &Lift, x: &[T], keys: &[i64]) -> Vec<i64> {
+    let miss = |(x, k): (&T, &i64)| lift::ordered(*x).wrapping_sub(lift::ordered(lift.sample::<T>(*k)));
+    x.iter().zip(keys).map(miss).collect()
 }
 
 /// Bit d: nothing changes along dimension d.
@@ -138,7 +165,7 @@ fn unchanging<T: Sample>(x: &[T], shape: &[usize]) -> u64 {
     let strides = crate::block::strides(shape);
     let mut mask = 0;
     for (d, (&len, &step)) in shape.iter().zip(&strides).enumerate() {
-        let same = |i: usize| i / step % len == 0 || x[i].to_bits() == x[i - step].to_bits();
+        let same = |i: usize| (i / step).is_multiple_of(len) || x[i].to_bits() == x[i - step].to_bits();
         if len > 1 && (0..x.len()).all(same) {
             mask |= 1 << d;
         }
@@ -184,6 +211,7 @@ fn each_source(shape: &[usize], other: &[usize], strides: &[usize], mut f: impl 
 fn keys_of<T: Sample>(lift: &Lift, model: Model, known: &[T], all: &[T], valid: Option<&[bool]>) -> Vec<i64> {
     match (model, valid) {
         (Model::Field(_), Some(m)) => all.iter().zip(m).map(|(x, v)| if *v { lift.key(*x) } else { 0 }).collect(),
+        (Model::Split(_), _) => known.iter().map(|x| lift.nearest::<T>(x.to_f64())).collect(),
         _ => known.iter().map(|x| lift.key(*x)).collect(),
     }
 }
@@ -197,7 +225,7 @@ fn code_keys<C: BinaryCoder, T: Sample>(
     model: Model,
 ) {
     match model {
-        Model::Line(rule) => {
+        Model::Line(rule) | Model::Split(rule) => {
             let row = if valid.is_some() { 1 } else { row_of(shape) };
             line::code::<C, T>(c, keys, rule, row, lift);
         }
@@ -216,70 +244,180 @@ fn code_palette<C: BinaryCoder>(c: &mut C, palette: &mut Vec<i64>, present: bool
         return;
     }
     let n = c.code_raw(palette.len() as u32 - 1, 16) as usize + 1;
+    // With both signs, entries are ordered by size: what is symmetric then lies side by side.
+    let both = palette.first().is_some_and(|k| *k < 0) && palette.last().is_some_and(|k| *k >= 0);
+    let both = c.code_raw(u32::from(both), 1) == 1;
     palette.resize(n, 0);
+    if both {
+        palette.iter_mut().for_each(|k| *k = lift::zigzag(*k) as i64);
+        palette.sort_unstable_by_key(|k| *k as u64);
+    }
     let none = Lift { base: Base::Bits { shift: 0 }, palette: Vec::new() };
     line::code::<C, i64>(c, palette, Rule::Difference(0), 1, &none);
+    if both {
+        palette.iter_mut().for_each(|k| *k = lift::unzigzag(*k as u64));
+    }
+    palette.sort_unstable();
+}
+
+/// An array to choose for.
+struct Subject<'a, T> {
+    known: &'a [T],
+    all: &'a [T],
+    shape: &'a [usize],
+    valid: Option<&'a [bool]>,
+}
+
+/// The cheapest choice so far, in 1/65536 bit.
+struct Best {
+    cost: u64,
+    lift: Lift,
+    model: Model,
+}
+
+impl Best {
+    fn offer(&mut self, cost: u64, lift: &Lift, model: Model) -> bool {
+        let better = cost < self.cost;
+        if better {
+            *self = Self { cost, lift: lift.clone(), model };
+        }
+        better
+    }
 }
 
 /// The cheapest mapping and predictor.
-fn choose<T: Sample>(known: &[T], all: &[T], shape: &[usize], valid: Option<&[bool]>) -> (Lift, Model) {
-    let mut lifts: Vec<Lift> =
-        Base::candidates(known).into_iter().map(|base| Lift { base, palette: Vec::new() }).collect();
-    let palettes: Vec<Lift> = lifts.iter().filter_map(|l| palette_of(l.base, known)).collect();
-    lifts.extend(palettes);
-    let mut best: Option<(u64, Lift, Model)> = None;
-    let mut offer = |cost: u64, lift: &Lift, model: Model| {
-        if best.as_ref().is_none_or(|(c, ..)| cost < *c) {
-            best = Some((cost, lift.clone(), model));
+fn choose<T: Sample>(known: &[T], all: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> (Lift, Model) {
+    let subject = Subject { known, all, shape, valid };
+    let bases = Base::candidates(known);
+    let plain = |base: &Base| Lift { base: *base, palette: Vec::new() };
+    let lattice = plain(&bases[bases.len() - 1]);
+    let mut best = Best { cost: u64::MAX, lift: lattice.clone(), model: Model::Line(Rule::Difference(0)) };
+    if effort <= 3 {
+        if known.len() <= FEW {
+            subject.offer_rules(&mut best, &lattice, 1);
+        } else {
+            let values = T::DTYPE.is_float() && lattice.base.id() == 0;
+            best.model = Model::Field(field::Options { values, copies: false, smooth: false });
         }
-    };
-    let part = trial_part(shape);
-    for lift in &lifts {
+        return (best.lift, best.model);
+    }
+    let mut lifts: Vec<Lift> = bases.iter().map(plain).collect();
+    lifts.extend(bases.iter().filter_map(|b| palette_of(*b, known)));
+    if known.len() <= SHORT {
+        for lift in &lifts {
+            subject.offer_rules(&mut best, lift, 3);
+        }
+        subject.offer_splits(&mut best);
+    }
+    if known.len() < FEW {
+        return (best.lift, best.model);
+    }
+    let part = trial_part(shape, (all.len() / 4).clamp(4096, TRIAL) << u8::from(effort > 6));
+    let mut winner: Option<(usize, field::Options)> = None;
+    for (i, lift) in lifts.iter().enumerate() {
+        for values in [true, false] {
+            // Lattices are their own values; bare bits rarely have better ones.
+            let own = lift.base.id() > 0 && lift.palette.is_empty();
+            let bare = lift.base.id() == 0 && lift.palette.is_empty() && effort < 7;
+            if values && (!T::DTYPE.is_float() || own) || !values && bare && T::DTYPE.is_float() {
+                continue;
+            }
+            let options = field::Options { values, copies: false, smooth: false };
+            if subject.offer_field(&mut best, lift, options, &part) || winner.is_none() {
+                winner = Some((i, options));
+            }
+        }
+    }
+    if let Some((i, mut options)) = winner {
+        for smooth in [true, false] {
+            let tried = field::Options { smooth, copies: !smooth, ..options };
+            // Copies are tried with whatever smoothness won.
+            let tried = if smooth { tried } else { field::Options { smooth: options.smooth, ..tried } };
+            if (!smooth || T::DTYPE.is_float()) && subject.offer_field(&mut best, &lifts[i], tried, &part) {
+                options = tried;
+            }
+        }
+        // Where values come back, ranks in a palette may win only with copies.
+        for lift in lifts.iter().filter(|l| !l.palette.is_empty()) {
+            let tried = field::Options { values: false, copies: true, smooth: false };
+            subject.offer_field(&mut best, lift, tried, &part);
+        }
+    }
+    (best.lift, best.model)
+}
+
+impl<T: Sample> Subject<'_, T> {
+    fn row(&self) -> usize {
+        if self.valid.is_some() { 1 } else { row_of(self.shape) }
+    }
+
+    /// Cost of a lift's parameters.
+    fn fixed(lift: &Lift) -> u64 {
         let mut head = Writer::new();
         lift.base.write::<T>(&mut head);
         let mut price = Price::default();
         code_palette(&mut price, &mut lift.palette.clone(), !lift.palette.is_empty());
-        let fixed = price.cost + ((head.bytes.len() as u64) << 19);
-        if known.len() <= SHORT {
-            let row = if valid.is_some() { 1 } else { row_of(shape) };
-            let keys: Vec<i64> = known.iter().map(|x| lift.key(*x)).collect();
-            let polynomials = T::DTYPE.is_float() && lift.base.id() == 0 && lift.palette.is_empty();
-            let mut rules: Vec<(u64, Rule)> = Rule::candidates(keys.len(), row, polynomials)
-                .into_iter()
-                .map(|r| (line::estimate::<T>(&keys, r, row, lift), r))
-                .collect();
-            rules.sort_by_key(|(bits, _)| *bits);
-            for (_, rule) in rules.into_iter().take(4) {
-                let mut price = Price::default();
-                line::code::<_, T>(&mut price, &mut keys.clone(), rule, row, lift);
-                offer(fixed + price.cost, lift, Model::Line(rule));
-            }
+        price.cost + ((head.bytes.len() as u64) << 19)
+    }
+
+    /// Offers the `n` rules that look best.
+    fn offer_rules(&self, best: &mut Best, lift: &Lift, n: usize) {
+        let keys: Vec<i64> = self.known.iter().map(|x| lift.key(*x)).collect();
+        let fixed = Self::fixed(lift);
+        for rule in self.likely_rules(&keys, lift).into_iter().take(n) {
+            let mut price = Price::default();
+            line::code::<_, T>(&mut price, &mut keys.clone(), rule, self.row(), lift);
+            best.offer(fixed + price.cost, lift, Model::Line(rule));
         }
-        if known.len() < 16 {
-            continue;
+    }
+
+    /// Rules, the most promising first.
+    fn likely_rules(&self, keys: &[i64], lift: &Lift) -> Vec<Rule> {
+        let row = self.row();
+        let polynomials = T::DTYPE.is_float() && lift.base.id() == 0 && lift.palette.is_empty();
+        let mut rules: Vec<(u64, Rule)> = Rule::candidates(keys.len(), row, polynomials)
+            .into_iter()
+            .map(|r| (line::estimate::<T>(keys, r, row, lift), r))
+            .collect();
+        rules.sort_by_key(|(bits, _)| *bits);
+        rules.into_iter().map(|(_, r)| r).collect()
+    }
+
+    /// Offers bases that hold the samples only nearly: f64 that were f32 or text once, numbers with a few exceptions.
+    fn offer_splits(&self, best: &mut Best) {
+        if !T::DTYPE.is_float() || self.known.len() < 2 {
+            return;
         }
-        for values in [true, false] {
-            // Lattices are their own values.
-            if values && (!T::DTYPE.is_float() || lift.base.id() > 0 && lift.palette.is_empty()) {
-                continue;
-            }
-            for copies in [false, true] {
-                let options = field::Options { values, copies };
-                let n: usize = part.shape.iter().product();
-                let range = part.start..part.start + n;
-                let m = valid.map(|m| &m[range.clone()]);
-                let mut keys = keys_of(lift, Model::Field(options), &all[range.clone()], &all[range.clone()], m);
+        let widened = (size_of::<T>() == 8).then_some(Base::Bits { shift: 29 });
+        let digits = if self.known.len() <= 512 { 20 } else { 6 };
+        let decimals = (0..digits).map(|digits| Base::Decimal { digits });
+        for base in widened.into_iter().chain(decimals) {
+            let lift = Lift { base, palette: Vec::new() };
+            let mut keys: Vec<i64> = self.known.iter().map(|x| lift.nearest::<T>(x.to_f64())).collect();
+            let mut missed = misses(&lift, self.known, &keys);
+            for rule in self.likely_rules(&keys, &lift).into_iter().take(1) {
                 let mut price = Price::default();
-                field::code::<_, T>(&mut price, &mut keys, &part.shape, m, lift, options);
-                // What a part costs stands for the whole.
-                let scale = all.len() as u64 / n.max(1) as u64;
-                offer(fixed + (price.cost + (1 << 19)) * scale.max(1), lift, Model::Field(options));
+                line::code::<_, T>(&mut price, &mut keys, rule, self.row(), &lift);
+                line::code::<_, T>(&mut price, &mut missed, Rule::Plain, 1, &lift);
+                best.offer(Self::fixed(&lift) + price.cost + (1 << 19), &lift, Model::Split(rule));
             }
         }
     }
-    match best {
-        Some((_, lift, model)) => (lift, model),
-        None => (lifts.swap_remove(0), Model::Line(Rule::Difference(0))),
+
+    /// Offers `field`, priced on a part.
+    fn offer_field(&self, best: &mut Best, lift: &Lift, options: field::Options, part: &Part) -> bool {
+        let n: usize = part.shape.iter().product();
+        let range = part.start..part.start + n;
+        let m = self.valid.map(|m| &m[range.clone()]);
+        let x = &self.all[range];
+        let model = Model::Field(options);
+        let mut keys = keys_of(lift, model, x, x, m);
+        let mut price = Price::default();
+        field::code::<_, T>(&mut price, &mut keys, &part.shape, m, lift, options);
+        // What a part costs stands for the whole; what costs time must gain a little.
+        let slower = 1.0 + 0.005 * f64::from(u8::from(options.copies)) + 0.002 * f64::from(u8::from(options.smooth));
+        let scale = slower * self.all.len() as f64 / n.max(1) as f64;
+        best.offer(Self::fixed(lift) + ((price.cost + (1 << 19)) as f64 * scale) as u64, lift, model)
     }
 }
 
@@ -289,12 +427,12 @@ struct Part {
     shape: Vec<usize>,
 }
 
-/// A run of about `TRIAL` samples from the middle.
-fn trial_part(shape: &[usize]) -> Part {
+/// A run of about `size` samples from the middle.
+fn trial_part(shape: &[usize], size: usize) -> Part {
     let mut part = Part { start: 0, shape: shape.to_vec() };
     for d in 0..shape.len() {
         let rest: usize = shape[d + 1..].iter().product();
-        let want = TRIAL.div_ceil(rest.max(1)).clamp(1, shape[d].max(1));
+        let want = size.div_ceil(rest.max(1)).clamp(1, shape[d].max(1));
         if want < shape[d] {
             part.start += (shape[d] - want) / 2 * rest;
             part.shape[d] = want;
@@ -311,7 +449,7 @@ fn palette_of<T: Sample>(base: Base, x: &[T]) -> Option<Lift> {
     let mut keys: Vec<i64> = x.iter().map(|v| base.key(*v)).collect();
     keys.sort_unstable();
     keys.dedup();
-    let dense = keys.last()?.checked_sub(*keys.first()?)? < keys.len() as i64;
+    let dense = (keys.last()?.wrapping_sub(*keys.first()?) as u64) < keys.len() as u64;
     let pays = keys.len() <= MAX_PALETTE && keys.len() * 2 <= x.len() && !dense;
     pays.then_some(Lift { base, palette: keys })
 }
@@ -323,8 +461,8 @@ mod tests {
     use crate::match_samples;
     use crate::testkit::{FIELDS, SHAPES, hash};
 
-    fn round_trip<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>) -> Vec<u8> {
-        let bytes = encode(x, shape, valid);
+    fn round_trip<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> Vec<u8> {
+        let bytes = encode(x, shape, valid, effort);
         let y = decode::<T>(Reader::new(&bytes, "test"), x.len(), shape, valid).unwrap();
         for (i, (a, b)) in x.iter().zip(&y).enumerate() {
             assert!(valid.is_some_and(|m| !m[i]) || a.to_bits() == b.to_bits(), "{shape:?} {i}: {a:?} {b:?}");
@@ -341,7 +479,7 @@ mod tests {
                     let x = field.samples(dtype, n, k as u64);
                     let valid: Vec<bool> = (0..n).map(|i| hash((i * 31 + j) as u64) % 4 > 0).collect();
                     let valid = if (k + j) % 2 == 0 { None } else { Some(&valid[..]) };
-                    match_samples!(&x, v => round_trip(v, shape, valid));
+                    match_samples!(&x, v => round_trip(v, shape, valid, [1, 5, 9][j % 3]));
                 }
             }
         }
@@ -350,16 +488,16 @@ mod tests {
     #[test]
     fn axes_and_constants_take_a_handful_of_bytes() {
         let axis =
-            |f: &dyn Fn(usize) -> f64, n: usize| round_trip(&(0..n).map(f).collect::<Vec<f64>>(), &[n], None).len();
+            |f: &dyn Fn(usize) -> f64, n: usize| round_trip(&(0..n).map(f).collect::<Vec<f64>>(), &[n], None, 5).len();
         assert!(axis(&|_| 0.0, 1) <= 4);
         assert!(axis(&|_| 273.15, 5000) <= 12);
         assert!(axis(&|i| i as f64 * 1.25, 288) <= 12);
         assert!(axis(&|i| -90.0 + i as f64 * (180.0 / 191.0), 192) <= 40);
         assert!(axis(&|i| (i as f64 * 0.01).sin().round() / 1e3, 50) <= 12);
         let days: Vec<i16> = (0..365).collect();
-        assert!(round_trip(&days, &[365], None).len() <= 12);
+        assert!(round_trip(&days, &[365], None, 5).len() <= 12);
         let repeated: Vec<f64> = (0..365 * 20).map(|i| f64::from(i / 20 % 7)).collect();
-        assert!(round_trip(&repeated, &[365, 4, 5], None).len() <= 200);
+        assert!(round_trip(&repeated, &[365, 4, 5], None, 5).len() <= 200);
     }
 
     #[test]
@@ -369,7 +507,7 @@ mod tests {
             for dtype in [Dtype::I16, Dtype::F32, Dtype::F64] {
                 let shape = [4, 10, 9];
                 let Samples::F32(x) = field.samples(Dtype::F32, 360, k as u64) else { continue };
-                let bytes = match_samples!(field.samples(dtype, 360, k as u64), v => encode(&v, &shape, None));
+                let bytes = match_samples!(field.samples(dtype, 360, k as u64), v => encode(&v, &shape, None, 5));
                 for i in 0..40u64 {
                     let mut b = bytes.clone();
                     if b.is_empty() {

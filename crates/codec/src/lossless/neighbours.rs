@@ -131,21 +131,20 @@ impl Neighbours {
         }
     }
 
-    /// Fills `f` for sample `i` at column `x` and returns its base. Features that do not exist are zero.
+    /// Fills `f` for sample `i` at column `x` and returns its base, if there is a sample before. Features that do not exist are zero.
     #[inline]
-    pub fn gather(&self, v: &[f64], i: usize, x: usize, f: &mut [f64; MAX]) -> f64 {
+    pub fn gather(&self, v: &[f64], i: usize, x: usize, f: &mut [f64; MAX]) -> Option<f64> {
         let nx = self.grid.nx;
         *f = [0.0; MAX];
         // Left neighbour, else the one above, else the last sample at all.
-        let step = if x > 0 {
-            1
-        } else if i / nx % self.grid.ny > 0 {
-            nx
-        } else {
-            i.min(1)
+        let first_row = (i / nx).is_multiple_of(self.grid.ny);
+        let step = match x {
+            0 if first_row => i.min(1),
+            0 => nx,
+            _ => 1,
         };
         if step == 0 {
-            return 0.0;
+            return None;
         }
         let base = v[i - step];
         if x >= 3 && x + 2 < nx {
@@ -161,6 +160,6 @@ impl Neighbours {
                 }
             }
         }
-        base
+        Some(base)
     }
 }

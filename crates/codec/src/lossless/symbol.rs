@@ -8,10 +8,12 @@
 
 use crate::entropy::{BinaryCoder, BitModel};
 
-/// Decisions of one symbol, for contexts in absolute lengths: up and down for each length, mantissa prefixes.
-const NODES: usize = 2 * 65 + 65 * 8;
+/// Questions about a length, up and down.
+const NODES: usize = 2 * 65;
 /// The same relative to the expected length.
-const RELATIVE: usize = 2 * 17 + 17 * 8;
+const RELATIVE: usize = 2 * 17;
+/// Modelled bits below the leading one.
+const TOP_BITS: usize = 3;
 
 /// What is known about a symbol before it is coded.
 #[derive(Debug, Default)]
@@ -36,16 +38,21 @@ const ABSOLUTE: usize = 3;
 pub struct SymbolModel {
     length: BitModel,
     sign: BitModel,
+    top: BitModel,
 }
 
 impl SymbolModel {
     /// `sizes`: how many values each context of a length has.
     pub fn new(sizes: [usize; N_CONTEXTS]) -> Self {
-        let mut sizes = sizes;
-        for (i, s) in sizes.iter_mut().enumerate() {
+        let mut crossed = sizes;
+        for (i, s) in crossed.iter_mut().enumerate() {
             *s *= if i < ABSOLUTE { NODES } else { RELATIVE };
         }
-        Self { length: BitModel::new(&sizes, RELATIVE), sign: BitModel::new(&[SIGN_CONTEXTS; 3], 1) }
+        Self {
+            length: BitModel::new(&crossed, RELATIVE),
+            sign: BitModel::new(&[SIGN_CONTEXTS; 3], 1),
+            top: BitModel::new(&[65 << TOP_BITS, sizes[0] << TOP_BITS], 17),
+        }
     }
 
     #[inline]
@@ -85,10 +92,10 @@ impl SymbolModel {
         let mut left = length - 1;
         let mut m_back = 1u64;
         let mut prefix = 1;
-        while left > 0 && prefix < 8 {
+        while left > 0 && prefix < 1 << TOP_BITS {
             left -= 1;
-            let (absolute, relative) = (2 * 65 + length as usize * 8 + prefix, 2 * 17 + relative(length) * 8 + prefix);
-            let b = self.bit(c, m >> left & 1 == 1, e, absolute, relative);
+            let contexts = [(length as usize) << TOP_BITS | prefix, e.length_contexts[0] << TOP_BITS | prefix];
+            let b = self.top.code(c, m >> left & 1 == 1, &contexts, relative(length));
             prefix = prefix * 2 + usize::from(b);
             m_back = m_back << 1 | u64::from(b);
         }
