@@ -61,7 +61,7 @@ impl Rule {
         Some(match id {
             0..=7 => Self::Difference(id),
             8..=11 => Self::Polynomial(id - 8),
-            12..=23 if id % 2 == 0 => Self::Mirror((id - 12) / 2),
+            12..=23 if id.is_multiple_of(2) => Self::Mirror((id - 12) / 2),
             12..=23 => Self::OddMirror((id - 12) / 2),
             24..=26 => Self::ColumnDifference(id - 24),
             27 => Self::Repeat,
