@@ -8,10 +8,14 @@
 //!
 //! # Shapes     T[shape], C order; invalid samples are skipped
 //! # On the wire
-//! Nothing if no sample is valid. Else one byte: predictor (0 to 30: rule of `line`, 31: `field`) in the low five bits, base of the
-//! lift in the next two, palette or not in the last. With predictor 31 a byte of options follows. If some length exceeds 1 and all samples are valid: nothing changes
-//! along the dimensions of a bit mask (varint). Parameters of the base. Then range-coded: palette, samples.
+//! 1. Nothing more if no sample is valid.
+//! 2. A byte: predictor in the low five bits (0 to 29 a rule of `line`, 30 split, 31 `field`), base of the lift in the next two
+//!    (0 bits, 1 steps, 2 decimal), whether there is a palette in the last.
+//! 3. With predictor 30 a byte with the rule; with 31 a byte of options.
+//! 4. If some length exceeds 1 and all samples are valid, a varint: bit d says that nothing changes along dimension d.
+//! 5. Parameters of the base; then one range-coded stream: palette, keys, with predictor 30 what the keys miss.
 
+mod choose;
 mod copies;
 mod field;
 mod lift;
@@ -22,19 +26,12 @@ mod symbol;
 
 use crate::bits::{Reader, Writer};
 use crate::dtype::Sample;
-use crate::entropy::{BinaryCoder, Decoder, Encoder, Price};
+use crate::entropy::{BinaryCoder, Decoder, Encoder};
 use crate::error::{Error, Result};
+use choose::choose;
 use lift::{Base, Lift};
 use line::Rule;
 
-/// Arrays up to this many samples are also tried with the rules of `line`.
-const SHORT: usize = 4096;
-/// Arrays below this many samples are too short for `field` to learn anything.
-const FEW: usize = 192;
-/// Samples on which candidates are compared.
-const TRIAL: usize = 1 << 16;
-/// Largest palette.
-const MAX_PALETTE: usize = 1 << 16;
 /// Predictor numbers beside the rules of `line`.
 const SPLIT: u8 = 30;
 const FIELD: u8 = 31;
@@ -260,200 +257,6 @@ fn code_palette<C: BinaryCoder>(c: &mut C, palette: &mut Vec<i64>, present: bool
     palette.sort_unstable();
 }
 
-/// An array to choose for.
-struct Subject<'a, T> {
-    known: &'a [T],
-    all: &'a [T],
-    shape: &'a [usize],
-    valid: Option<&'a [bool]>,
-}
-
-/// The cheapest choice so far, in 1/65536 bit.
-struct Best {
-    cost: u64,
-    lift: Lift,
-    model: Model,
-}
-
-impl Best {
-    fn offer(&mut self, cost: u64, lift: &Lift, model: Model) -> bool {
-        let better = cost < self.cost;
-        if better {
-            *self = Self { cost, lift: lift.clone(), model };
-        }
-        better
-    }
-}
-
-/// The cheapest mapping and predictor.
-fn choose<T: Sample>(known: &[T], all: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> (Lift, Model) {
-    let subject = Subject { known, all, shape, valid };
-    let bases = Base::candidates(known);
-    let plain = |base: &Base| Lift { base: *base, palette: Vec::new() };
-    let lattice = plain(&bases[bases.len() - 1]);
-    let mut best = Best { cost: u64::MAX, lift: lattice.clone(), model: Model::Line(Rule::Difference(0)) };
-    if effort <= 3 {
-        if known.len() <= FEW {
-            subject.offer_rules(&mut best, &lattice, 1);
-        } else {
-            let values = T::DTYPE.is_float() && lattice.base.id() == 0;
-            best.model = Model::Field(field::Options { values, copies: false, smooth: false });
-        }
-        return (best.lift, best.model);
-    }
-    let mut lifts: Vec<Lift> = bases.iter().map(plain).collect();
-    lifts.extend(bases.iter().filter_map(|b| palette_of(*b, known)));
-    if known.len() <= SHORT {
-        for lift in &lifts {
-            subject.offer_rules(&mut best, lift, 3);
-        }
-        subject.offer_splits(&mut best);
-    }
-    if known.len() < FEW {
-        return (best.lift, best.model);
-    }
-    let part = trial_part(shape, (all.len() / 4).clamp(4096, TRIAL) << u8::from(effort > 6));
-    let mut winner: Option<(usize, field::Options)> = None;
-    for (i, lift) in lifts.iter().enumerate() {
-        for values in [true, false] {
-            // Lattices are their own values; bare bits rarely have better ones.
-            let own = lift.base.id() > 0 && lift.palette.is_empty();
-            let bare = lift.base.id() == 0 && lift.palette.is_empty() && effort < 7;
-            if values && (!T::DTYPE.is_float() || own) || !values && bare && T::DTYPE.is_float() {
-                continue;
-            }
-            let options = field::Options { values, copies: false, smooth: false };
-            if subject.offer_field(&mut best, lift, options, &part) || winner.is_none() {
-                winner = Some((i, options));
-            }
-        }
-    }
-    if let Some((i, mut options)) = winner {
-        for smooth in [true, false] {
-            let tried = field::Options { smooth, copies: !smooth, ..options };
-            // Copies are tried with whatever smoothness won.
-            let tried = if smooth { tried } else { field::Options { smooth: options.smooth, ..tried } };
-            if (!smooth || T::DTYPE.is_float()) && subject.offer_field(&mut best, &lifts[i], tried, &part) {
-                options = tried;
-            }
-        }
-        // Where values come back, ranks in a palette may win only with copies.
-        for lift in lifts.iter().filter(|l| !l.palette.is_empty()) {
-            let tried = field::Options { values: false, copies: true, smooth: false };
-            subject.offer_field(&mut best, lift, tried, &part);
-        }
-    }
-    (best.lift, best.model)
-}
-
-impl<T: Sample> Subject<'_, T> {
-    fn row(&self) -> usize {
-        if self.valid.is_some() { 1 } else { row_of(self.shape) }
-    }
-
-    /// Cost of a lift's parameters.
-    fn fixed(lift: &Lift) -> u64 {
-        let mut head = Writer::new();
-        lift.base.write::<T>(&mut head);
-        let mut price = Price::default();
-        code_palette(&mut price, &mut lift.palette.clone(), !lift.palette.is_empty());
-        price.cost + ((head.bytes.len() as u64) << 19)
-    }
-
-    /// Offers the `n` rules that look best.
-    fn offer_rules(&self, best: &mut Best, lift: &Lift, n: usize) {
-        let keys: Vec<i64> = self.known.iter().map(|x| lift.key(*x)).collect();
-        let fixed = Self::fixed(lift);
-        for rule in self.likely_rules(&keys, lift).into_iter().take(n) {
-            let mut price = Price::default();
-            line::code::<_, T>(&mut price, &mut keys.clone(), rule, self.row(), lift);
-            best.offer(fixed + price.cost, lift, Model::Line(rule));
-        }
-    }
-
-    /// Rules, the most promising first.
-    fn likely_rules(&self, keys: &[i64], lift: &Lift) -> Vec<Rule> {
-        let row = self.row();
-        let polynomials = T::DTYPE.is_float() && lift.base.id() == 0 && lift.palette.is_empty();
-        let mut rules: Vec<(u64, Rule)> = Rule::candidates(keys.len(), row, polynomials)
-            .into_iter()
-            .map(|r| (line::estimate::<T>(keys, r, row, lift), r))
-            .collect();
-        rules.sort_by_key(|(bits, _)| *bits);
-        rules.into_iter().map(|(_, r)| r).collect()
-    }
-
-    /// Offers bases that hold the samples only nearly: f64 that were f32 or text once, numbers with a few exceptions.
-    fn offer_splits(&self, best: &mut Best) {
-        if !T::DTYPE.is_float() || self.known.len() < 2 {
-            return;
-        }
-        let widened = (size_of::<T>() == 8).then_some(Base::Bits { shift: 29 });
-        let digits = if self.known.len() <= 512 { 20 } else { 6 };
-        let decimals = (0..digits).map(|digits| Base::Decimal { digits });
-        for base in widened.into_iter().chain(decimals) {
-            let lift = Lift { base, palette: Vec::new() };
-            let mut keys: Vec<i64> = self.known.iter().map(|x| lift.nearest::<T>(x.to_f64())).collect();
-            let mut missed = misses(&lift, self.known, &keys);
-            for rule in self.likely_rules(&keys, &lift).into_iter().take(1) {
-                let mut price = Price::default();
-                line::code::<_, T>(&mut price, &mut keys, rule, self.row(), &lift);
-                line::code::<_, T>(&mut price, &mut missed, Rule::Plain, 1, &lift);
-                best.offer(Self::fixed(&lift) + price.cost + (1 << 19), &lift, Model::Split(rule));
-            }
-        }
-    }
-
-    /// Offers `field`, priced on a part.
-    fn offer_field(&self, best: &mut Best, lift: &Lift, options: field::Options, part: &Part) -> bool {
-        let n: usize = part.shape.iter().product();
-        let range = part.start..part.start + n;
-        let m = self.valid.map(|m| &m[range.clone()]);
-        let x = &self.all[range];
-        let model = Model::Field(options);
-        let mut keys = keys_of(lift, model, x, x, m);
-        let mut price = Price::default();
-        field::code::<_, T>(&mut price, &mut keys, &part.shape, m, lift, options);
-        // What a part costs stands for the whole; what costs time must gain a little.
-        let slower = 1.0 + 0.005 * f64::from(u8::from(options.copies)) + 0.002 * f64::from(u8::from(options.smooth));
-        let scale = slower * self.all.len() as f64 / n.max(1) as f64;
-        best.offer(Self::fixed(lift) + ((price.cost + (1 << 19)) as f64 * scale) as u64, lift, model)
-    }
-}
-
-/// A part of an array along its first long dimensions.
-struct Part {
-    start: usize,
-    shape: Vec<usize>,
-}
-
-/// A run of about `size` samples from the middle.
-fn trial_part(shape: &[usize], size: usize) -> Part {
-    let mut part = Part { start: 0, shape: shape.to_vec() };
-    for d in 0..shape.len() {
-        let rest: usize = shape[d + 1..].iter().product();
-        let want = size.div_ceil(rest.max(1)).clamp(1, shape[d].max(1));
-        if want < shape[d] {
-            part.start += (shape[d] - want) / 2 * rest;
-            part.shape[d] = want;
-        }
-        if want > 1 {
-            break;
-        }
-    }
-    part
-}
-
-/// The base with a palette, if that could pay.
-fn palette_of<T: Sample>(base: Base, x: &[T]) -> Option<Lift> {
-    let mut keys: Vec<i64> = x.iter().map(|v| base.key(*v)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let dense = (keys.last()?.wrapping_sub(*keys.first()?) as u64) < keys.len() as u64;
-    let pays = keys.len() <= MAX_PALETTE && keys.len() * 2 <= x.len() && !dense;
-    pays.then_some(Lift { base, palette: keys })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -478,7 +281,7 @@ mod tests {
                     let n = shape.iter().product();
                     let x = field.samples(dtype, n, k as u64);
                     let valid: Vec<bool> = (0..n).map(|i| !hash((i * 31 + j) as u64).is_multiple_of(4)).collect();
-                    let valid = if (k + j) % 2 == 0 { None } else { Some(&valid[..]) };
+                    let valid = if (k + j).is_multiple_of(2) { None } else { Some(&valid[..]) };
                     match_samples!(&x, v => round_trip(v, shape, valid, [1, 5, 9][j % 3]));
                 }
             }
