@@ -210,6 +210,45 @@ fn a_damaged_store_is_found_out() {
 }
 
 #[test]
+fn only_stores_and_files_are_replaced() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    std::fs::create_dir(dir.join("thesis.zarr")).unwrap();
+    std::fs::write(dir.join("thesis.zarr/chapter.txt"), "years of work").unwrap();
+    fails(dir, 2, "neither", &["compress", "x.npy", "thesis.zarr", "-f"]);
+    assert!(dir.join("thesis.zarr/chapter.txt").exists());
+    fails(dir, 2, "ending", &["compress", "x.npy", "thesis", "-f"]);
+    // A path that runs through its own target.
+    ok(dir, &["compress", "x.npy", "s.zarr"]);
+    ok(dir, &["compress", "x.npy", "s.zarr/x/../../s.zarr", "-f"]);
+    ok(dir, &["decompress", "s.zarr", "plain.zarr"]);
+    ok(dir, &["decompress", "s.zarr", "plain.zarr", "-f"]);
+    assert_eq!(json(dir, &["verify", "s.zarr", "--against", "x.npy", "--json"])["ok"], true);
+}
+
+#[test]
+fn damage_to_coordinates_and_lost_variables_are_found_out() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let original = data("pop-SSH.nc");
+    ok(dir, &["compress", original.to_str().unwrap(), "s.zarr"]);
+    let chunk = dir.join("s.zarr/TLAT/c/0/0");
+    let good = std::fs::read(&chunk).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    std::fs::write(&chunk, bad).unwrap();
+    fails(dir, 3, "failed", &["verify", "s.zarr"]);
+    fails(dir, 4, "TLAT", &["decompress", "s.zarr", "o.nc"]);
+    std::fs::write(&chunk, good).unwrap();
+    ok(dir, &["verify", "s.zarr"]);
+    std::fs::remove_dir_all(dir.join("s.zarr/KMT")).unwrap();
+    fails(dir, 3, "failed", &["verify", "s.zarr"]);
+    std::fs::remove_file(dir.join("s.zarr/SSH/c/0/0/0")).unwrap();
+    fails(dir, 4, "missing", &["decompress", "s.zarr", "o.nc"]);
+}
+
+#[test]
 fn help_completions_and_man_pages_are_derived() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path();

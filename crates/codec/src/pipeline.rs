@@ -264,7 +264,8 @@ impl Plan {
         let abs = t.abs.into_iter().chain(t.rel.map(|r| r * smallest)).reduce(f64::min);
         let integer = !T::DTYPE.is_float();
         let bins = abs.map(|e| {
-            let e = e / affine.scale.abs();
+            // A bound beyond all numbers must not make the bins infinite.
+            let e = (e / affine.scale.abs()).min(1e300);
             let width = if integer {
                 2.0 * (e * (1.0 + 1e-12)).floor() + 1.0
             } else {
@@ -440,7 +441,9 @@ fn lossy_with<T: Sample>(
     let mut escapes = Writer::new();
     let (mut n_escapes, mut last) = (0, 0);
     for (i, (v, &x)) in y.iter_mut().zip(chunk.x).enumerate() {
-        if chunk.is_valid(i) && !chunk.spec.tolerance.holds(chunk.spec.affine, x, *v) {
+        // A valid sample must not turn into a marker of missing ones either.
+        let kept = chunk.spec.tolerance.holds(chunk.spec.affine, x, *v) && !chunk.spec.missing.contains(&v.to_bits());
+        if chunk.is_valid(i) && !kept {
             escapes.varint((i - last) as u64);
             escapes.varint(x.to_bits());
             *v = x;

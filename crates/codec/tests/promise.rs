@@ -134,3 +134,15 @@ fn packed_integers_keep_bounds_in_physical_units() {
         }
     });
 }
+
+#[test]
+fn a_valid_sample_never_turns_into_a_marker_of_missing_ones() {
+    let x = Samples::F32((0..5000).map(|i| if i % 7 == 0 { 0.0 } else { (i as f32 / 50.0).sin() }).collect());
+    let missing = [0, 1 << 31];
+    for codec in codecs() {
+        let tolerance = Tolerance { abs: Some(0.5), ..Tolerance::default() };
+        let spec = ChunkSpec { codec, tolerance, missing: missing.to_vec(), ..ChunkSpec::lossless() };
+        let y = decode_chunk(&encode_chunk(&x, &[50, 100], &spec).unwrap().bytes, &[50, 100]).unwrap();
+        assert!((0..5000).all(|i| missing.contains(&x.bits(i)) == missing.contains(&y.bits(i))), "{}", spec.codec);
+    }
+}

@@ -91,6 +91,8 @@ fn own_role(v: &Variable) -> Role {
         Some("text")
     } else if v.dims.len() == 1 && v.dims[0] == v.name {
         Some("a coordinate")
+    } else if v.attr("_Unsigned").is_some() {
+        Some("an integer read with another sign (_Unsigned)")
     } else if v.attr("flag_values").is_some() || v.attr("flag_masks").is_some() {
         Some("a flag")
     } else if ["latitude", "longitude", "time", "projection_x_coordinate", "projection_y_coordinate"]

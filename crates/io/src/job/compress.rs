@@ -86,9 +86,11 @@ pub fn compress(
     context: &Context<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
-    if !options.force && out.exists() {
-        return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
+    let name = out.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if !name.ends_with(".zarr") && !name.ends_with(".zarr.zip") {
+        return Err(Error::invalid("the output's ending must be .zarr or .zarr.zip", out.display()));
     }
+    super::check_output(out, options.force)?;
     let root = select_variables(source.root(), &options.variables)?;
     let promises = policy::promises(&root, &options.bounds)?;
     let roles = policy::roles(&root);

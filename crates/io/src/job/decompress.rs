@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::chunks::{ChunkAt, chunk_grid, chunk_shape};
 use super::{Context, Progress, ordered};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::formats;
 use crate::model::{AttrValue, Attribute, Group, Source, Values, Variable};
 
@@ -19,9 +19,7 @@ pub fn decompress(
     lineage: bool,
     context: &Context<'_>,
 ) -> Result<PathBuf> {
-    if !force && out.exists() {
-        return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
-    }
+    super::check_output(out, force)?;
     let mut root = source.root().clone();
     if lineage {
         add_lineage(&mut root, "", source);

@@ -7,9 +7,11 @@ pub mod ordered;
 pub mod select;
 pub mod verify;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::zarr::ZarrSource;
 
 /// What a running job tells about itself, after each chunk.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +22,21 @@ pub struct Progress<'a> {
     pub raw_bytes: u64,
     /// Compressed bytes that they became, or came from.
     pub coded_bytes: u64,
+}
+
+/// Fails unless `out` may be written: it must not exist, or `force` must be given and it be a file or a Zarr store.
+///
+/// # Errors
+/// [`Error::Invalid`], naming what is there.
+pub fn check_output(out: &Path, force: bool) -> Result<()> {
+    let Ok(meta) = std::fs::symlink_metadata(out) else { return Ok(()) };
+    if !force {
+        return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
+    }
+    if meta.is_file() || (meta.is_dir() && ZarrSource::is_store(out)) {
+        return Ok(());
+    }
+    Err(Error::invalid("the output is neither a file nor a Zarr store, and will not be replaced", out.display()))
 }
 
 /// How a job runs.

@@ -156,9 +156,7 @@ pub fn extract(
     force: bool,
     context: &Context<'_>,
 ) -> Result<Extracted> {
-    if !force && out.exists() {
-        return Err(Error::invalid("the output exists; give -f to replace it", out.display()));
-    }
+    super::check_output(out, force)?;
     let store = if ZarrSource::is_store(input) { Some(ZarrSource::open(input)?) } else { None };
     let opened = if store.is_none() { Some(formats::open(input)?) } else { None };
     let source: &dyn Source = match (&store, &opened) {

@@ -33,7 +33,12 @@ pub struct Verdict {
 /// # Errors
 /// Only for what keeps the check from running; what the check finds is in the verdicts.
 pub fn verify(store: &ZarrSource, original: Option<&dyn Source>, context: &Context<'_>) -> Result<Vec<Verdict>> {
-    store.root().walk().into_iter().map(|(path, v)| one(store, original, &path, v, context)).collect()
+    let read = store.root().walk().into_iter().map(|(path, v)| one(store, original, &path, v, context));
+    let lost = store.lost().into_iter().map(|path| {
+        let problems = vec!["written with the store, but it cannot be read".into()];
+        Ok(Verdict { path, promise: None, stats: None, problems, lineage: Vec::new() })
+    });
+    read.chain(lost).collect()
 }
 
 fn one(
@@ -102,6 +107,10 @@ fn coded(
 ) -> Result<()> {
     let promise = certificate["bound"].as_str().map(str::parse::<Promise>).transpose()?;
     let (affine, missing) = (policy::affine(v), policy::missing_patterns(v));
+    let n_chunks = v.shape.iter().zip(chunk).fold(1usize, |n, (s, c)| n.saturating_mul(s.div_ceil((*c).max(1))));
+    if n_chunks as u64 > store.bytes_stored(path)? {
+        return Err(Error::corrupt(path, format!("{n_chunks} chunks are declared, more than there are bytes")));
+    }
     let grid = chunk_grid(&v.shape, chunk, None);
     let mut checksums = BTreeMap::new();
     let mut stats = ErrorStats::default();

@@ -1,4 +1,5 @@
-//! Variables in codecs that every Zarr reader has: `bytes` or `vlen-utf8`, then `zstd`, or `blosc` where that is clearly smaller.
+//! Variables in codecs that every Zarr reader has: `bytes` or `vlen-utf8`, then `zstd`, or `blosc` where that is clearly smaller,
+//! then `crc32c`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,10 +50,10 @@ impl Plain {
             _ if size == 1 => json!({"name": "bytes"}),
             _ => json!({"name": "bytes", "configuration": {"endian": "little"}}),
         };
-        let mut chains = vec![json!([bytes, zstd])];
+        let mut chains = vec![json!([bytes, zstd, {"name": "crc32c"}])];
         if variable.dtype().is_some_and(|d| d.size() > 1) {
             let blosc = json!({"cname": "zstd", "clevel": 5, "shuffle": "shuffle", "typesize": size, "blocksize": 0});
-            chains.push(json!([bytes, {"name": "blosc", "configuration": blosc}]));
+            chains.push(json!([bytes, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}]));
         }
         let open = |codecs: Value| {
             let meta = metadata::array(variable, &chunk, codecs.clone());

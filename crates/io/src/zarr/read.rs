@@ -255,6 +255,13 @@ impl ZarrSource {
         self.arrays.get(path).map_or(0, |a| a.fill)
     }
 
+    /// Variables and groups that the store was written with and that cannot be read now.
+    pub fn lost(&self) -> Vec<String> {
+        let model = self.attribute("", attrs::MODEL).unwrap_or_default();
+        let noted = model["order"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        noted.filter(|path| !self.attributes.contains_key(*path)).map(str::to_string).collect()
+    }
+
     /// Bytes of a variable's chunks in the store, indices of shards included, metadata not.
     ///
     /// # Errors
@@ -297,7 +304,13 @@ impl ZarrSource {
             let needed: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
             let low: Vec<usize> = (0..n).map(|d| start[d].max(origin[d])).collect();
             let part: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).min(origin[d] + needed[d]) - low[d]).collect();
-            let Some(payload) = self.payload(path, &at)? else { continue };
+            let Some(payload) = self.payload(path, &at)? else {
+                // Zarr lets chunks be absent; where a certificate says what was written, every one of them was.
+                if self.certificate(path).is_some() {
+                    return Err(self.damaged(path, &at, "the chunk is missing"));
+                }
+                continue;
+            };
             let stored = payload_shape(&payload, dtype, chunk, &needed).map_err(|e| self.damaged(path, &at, e))?;
             let region = Region { start: (0..n).map(|d| low[d] - origin[d]).collect(), count: part.clone() };
             let samples = match region.is_all(&stored) {

@@ -266,7 +266,10 @@ impl Output {
     pub(super) fn create(path: &Path) -> Result<Self> {
         let bad = || Error::invalid("the output must be a path that ends in a file name", path.display());
         let name = path.file_name().ok_or_else(bad)?.to_string_lossy().into_owned();
-        let parent = folder_of(path);
+        // A path that leads through its own target must not lose its way when that is moved aside.
+        let parent = fs::canonicalize(folder_of(path)).map_err(Error::io(path))?;
+        let path = &parent.join(&name);
+        let parent = parent.as_path();
         let prefix = format!(".{name}.");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".tmp");

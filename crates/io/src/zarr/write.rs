@@ -258,7 +258,8 @@ impl Sink for ZarrWriter {
     }
 
     fn finish(self: Box<Self>) -> Result<PathBuf> {
-        Self::finish(*self)
+        // As with the other formats, the caller has decided about what is there.
+        self.finish_replacing()
     }
 }
 
