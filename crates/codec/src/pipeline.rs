@@ -4,7 +4,7 @@
 //! 1. Missing samples are set apart ([`crate::mask`]), the gaps extended smoothly.
 //! 2. Samples are mapped to the domain in which the bound is absolute: stored units, or log2 for a pointwise relative bound.
 //! 3. The transform writes a near reconstruction; under a pointwise bound a residual in bins of twice the tolerance follows.
-//! 4. The result is rounded to the sample type and checked with [`Tolerance::holds`], sample by sample. What fails is stored exactly.
+//! 4. The result is rounded to the sample type and checked with [`Tolerance::holds`](crate::bound::Tolerance::holds), sample by sample. What fails is stored exactly.
 //! 5. The smallest of the candidates wins; lossless is always one of them where it could be smaller.
 //!
 //! Layout of a payload: `docs/format.md`.

@@ -7,7 +7,7 @@
 //! 2. The blend becomes a key; the key's distance to the true one is coded around the size expected from the neighbours.
 //! 3. With copies: before that, up to four candidates (neighbours, and what followed or preceded the last sample equal to the left
 //!    one) are offered as "is it this one?".
-//! # Shapes     keys[shape], C order; invalid samples are skipped, their prediction stands for them as neighbours
+//! # Shapes     `keys[shape]`, C order; invalid samples are skipped, their prediction stands for them as neighbours
 //! # On the wire nothing but range-coded decisions
 //! # Cost       about 25 neighbours squared / 2 multiplications and 6 mixed decisions a sample
 

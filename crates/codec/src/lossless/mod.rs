@@ -1,12 +1,12 @@
 //! Every bit: samples become ordered integers ("keys"), keys are predicted, and what the prediction missed is coded.
 //!
 //! 1. Dimensions along which nothing changes are dropped.
-//! 2. A [`lift`] maps samples to keys: ordered bits, an arithmetic or decimal lattice, ranks in a palette.
-//! 3. Short arrays go through one prediction rule ([`line`]), others through least squares and context mixing ([`field`]).
+//! 2. A `lift` maps samples to keys: ordered bits, an arithmetic or decimal lattice, ranks in a palette.
+//! 3. Short arrays go through one prediction rule (`line`), others through least squares and context mixing (`field`).
 //!
 //! Mapping and predictor are chosen by coding a sample of the array with each.
 //!
-//! # Shapes     T[shape], C order; invalid samples are skipped
+//! # Shapes     `T[shape]`, C order; invalid samples are skipped
 //! # On the wire
 //! 1. Nothing more if no sample is valid.
 //! 2. A byte: predictor in the low five bits (0 to 29 a rule of `line`, 30 split, 31 `field`), base of the lift in the next two

@@ -4,7 +4,7 @@
 //! Four groups: the plane (last two dimensions), the plane before, the one before that, and the same plane one step earlier
 //! along the leading dimensions. Each group's samples count less the group's base, the sample at the place of the sample to the
 //! left, so that levels of groups cancel.
-//! # Shapes     [.., z, y, x]; dimensions of length 1 are dropped, leading ones joined
+//! # Shapes     `[.., z, y, x]`; dimensions of length 1 are dropped, leading ones joined
 
 use super::ls::MAX;
 

@@ -1,7 +1,7 @@
 //! Integers in an array's order, coded under the sizes of their causal neighbours: residuals of a transform under a pointwise
 //! bound, and symbols of transforms that keep the array's shape.
 //!
-//! # Shapes     i64[shape], C order; invalid samples are skipped and count as 0
+//! # Shapes     `i64[shape]`, C order; invalid samples are skipped and count as 0
 //! # On the wire range-coded decisions
 //! # Cost       6 contexts a decision, about 2 decisions a symbol at 1 bit a symbol
 

@@ -1,7 +1,7 @@
 //! No transform: samples are quantized where they are.
 //!
 //! # Maths      c = x
-//! # Shapes     f64[shape] -> f64[shape]
+//! # Shapes     `f64[shape]` -> `f64[shape]`
 //! # Bound      gain 1
 //! # On the wire what [`super::OpenLoop`] writes
 //! # When       noise; as a yardstick for every other row

@@ -2,7 +2,7 @@
 //! [`crate::quantize::residual`].
 //!
 //! # Maths      q = round(c / s), c' = q s, with s = step / gain so that the samples' RMSE is about step / sqrt(12)
-//! # Shapes     f64[shape] -> i64[shape]
+//! # Shapes     `f64[shape]` -> `i64[shape]`
 //! # On the wire `f64 step`, range-coded symbols
 
 use super::{Analysis, Goal, Region, Transform};

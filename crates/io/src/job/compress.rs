@@ -3,7 +3,7 @@
 //! For each variable:
 //! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any Zarr reader opens.
 //! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`) get a first pass over it.
-//! 3. A norm over the variable gets one quantizer step, searched on up to [`PROBES`] chunks.
+//! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
 //! 5. The error of the whole variable is checked; a norm that was missed is encoded again with a finer step.
 //! 6. The certificate is written as attribute `lithify`.

@@ -1,13 +1,13 @@
 //! Tucker decomposition with coded coefficients: a basis along each mode, one quantizer step for the whole block.
 //!
 //! # Maths
-//! 1. The block minus its mean, long dimensions folded ([`super::fold`]), is a core in a basis for each mode.
+//! 1. The block minus its mean, long dimensions folded (`fold`), is a core in a basis for each mode.
 //! 2. For each mode, shortest first: wavelet or cosine basis, as it is or rotated onto the data's principal vectors, whichever costs
 //!    least: `sigma_j u_j`, quantized with three times the step, are coded; the decoded columns, orthonormalised by Householder
 //!    reflections and so completed to a full basis, are what the core is projected on.
 //! 3. The core is quantized with one step; a symbol moves towards zero where the bits it saves are worth more than the error.
 //!    Sizes 1, 2 and above are rebuilt at their classes' mean.
-//! # Shapes     f64[shape] -> i64[m_1, .., m_d], what is not zero of the core
+//! # Shapes     `f64[shape]` -> `i64[m_1, .., m_d]`, what is not zero of the core
 //! # Bound      bases are orthonormal or nearly so: the error of the samples is that of the core to about a percent
 //! # On the wire `f64 mean`, `f64 step`, `i16 exponent`, three `i8` shifts of 1/128 step; for each mode `u8 base`,
 //! `varint` rotated columns, `varint` length of the core; then range-coded decisions: columns of each mode, core

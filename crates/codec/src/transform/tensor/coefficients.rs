@@ -3,7 +3,7 @@
 //! # Maths
 //! The last mode is cut into its dyadic bands; a band of one fibre without any nonzero symbol is one decision. Contexts of a symbol:
 //! its causal neighbours along each mode, those at half its index (its parents), the running mean size at its index of each mode.
-//! # Shapes     i64[shape], C order
+//! # Shapes     `i64[shape]`, C order
 //! # On the wire range-coded decisions
 //! # Cost       8 contexts a decision
 

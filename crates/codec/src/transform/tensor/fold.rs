@@ -1,6 +1,6 @@
 //! Long dimensions, folded into several short ones, so that a basis along each stays small.
 //!
-//! # Shapes     f64[.., n, ..] -> f64[.., n_1, .., n_k, ..] with n_1 .. n_k >= n; what is too much repeats the last sample
+//! # Shapes     `f64[.., n, ..]` -> `f64[.., n_1, .., n_k, ..]` with n_1 .. n_k >= n; what is too much repeats the last sample
 
 use super::linalg::around;
 use crate::block::crop;

@@ -4,10 +4,10 @@
 //! # Maths
 //! 1. The longest side is halved until there are BC blocks; of BC = 4, 16, 64, 128, 256 (and 1 for small arrays) the one with
 //!    the fewest bytes wins.
-//! 2. Each block is decomposed once ([`super::ht`]) and truncated to rank r: r (I + J + K) + r^3 + r^2 numbers for [I, J, K].
+//! 2. Each block is decomposed once (`ht`) and truncated to rank r: r (I + J + K) + r^3 + r^2 numbers for [I, J, K].
 //! 3. The smallest r with `norm(x - x') <= e norm(x)`, measured on the decoded block, is found by binary search; the law
 //!    error = alpha r^-beta through the last two ranks tried proposes the next one.
-//! # Shapes     f64[shape], 0 to 8 dimensions
+//! # Shapes     `f64[shape]`, 0 to 8 dimensions
 //! # Bound      the relative error of each block; a block that no rank serves, or that is no smaller so, is stored as it is
 //! # On the wire `u8` log2 BC; for each block in C order `varint` 0 (f64 samples), 1 (f32 samples) or r + 1, then the numbers
 //! as f32: leaves, inner nodes, root

@@ -4,7 +4,7 @@
 //! Leaves U_k [n_k, r_k] hold the leading eigenvectors of the modes' Gram matrices; an inner node holds the leading left
 //! singular vectors B_t [r_l r_r, r_t] of the core, its children's modes taken together; the root is what is left, [r_l, r_r].
 //! For [I, J, K]: U1 [I, r], U2 [J, r], U3 [K, r], B12 [r, r, r], B123 [r, r].
-//! # Shapes     f64[n_1, .., n_d], d >= 2
+//! # Shapes     `f64[n_1, .., n_d]`, d >= 2
 //! # On the wire r alone: each rank is r or less where the mode, or what the tree leaves to the node, is smaller
 //! # Cost       one Gram matrix and one product a mode; a rank costs one product a mode of the truncated core
 //! # Reference  L. Grasedyck, Hierarchical singular value decomposition of tensors, 2010, doi:10.1137/090764189

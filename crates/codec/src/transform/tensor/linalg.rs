@@ -1,7 +1,7 @@
 //! Mode products, Gram matrices and orthonormal bases of tensors in C order.
 //!
 //! # Maths      y[a, i, b] = sum_j m[i, j] x[a, j, b] for a mode with `a` before and `b` after it; unfoldings are never formed
-//! # Shapes     f64[before, n, after]; matrices row-major
+//! # Shapes     `f64[before, n, after]`; matrices row-major
 //! # Bound      [`expand`] and [`Reflectors`] run in decoders: IEEE `+ - * / sqrt`, each sum in rising order of its index from
 //! 0.0, however the loops are tiled. [`project`], [`gram`] and [`eigen`] run in encoders only and use faer.
 //! # Cost       `expand`: about 3 G multiply-adds a second and core
