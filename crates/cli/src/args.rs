@@ -11,7 +11,7 @@ use lithify_io::policy::BoundRule;
 #[derive(Debug, Parser)]
 #[command(name = "lithify", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt input."
+    after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input."
 )]
 pub struct Cli {
     /// What to do.

@@ -1,4 +1,4 @@
-//! Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt input.
+//! Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input.
 
 use std::process::ExitCode;
 

@@ -58,16 +58,19 @@ pub fn paste<T: Copy>(x: &mut [T], shape: &[usize], start: &[usize], block: &[T]
 
 /// Where each block of `block` samples begins, in C order, and how large it is at the array's edge.
 pub fn grid(shape: &[usize], block: &[usize]) -> Vec<(Vec<usize>, Vec<usize>)> {
+    tiles(shape, block).collect()
+}
+
+/// Like [`grid`], one by one.
+pub fn tiles(shape: &[usize], block: &[usize]) -> impl Iterator<Item = (Vec<usize>, Vec<usize>)> {
     let n: Vec<usize> = shape.iter().zip(block).map(|(&s, &b)| s.div_ceil(b.max(1))).collect();
     let total: usize = n.iter().product();
     let steps = strides(&n);
-    (0..total)
-        .map(|i| {
-            let start: Vec<usize> = (0..n.len()).map(|d| (i / steps[d]) % n[d] * block[d]).collect();
-            let count = (0..n.len()).map(|d| block[d].min(shape[d] - start[d])).collect();
-            (start, count)
-        })
-        .collect()
+    (0..total).map(move |i| {
+        let start: Vec<usize> = (0..n.len()).map(|d| (i / steps[d]) % n[d] * block[d]).collect();
+        let count = (0..n.len()).map(|d| block[d].min(shape[d] - start[d])).collect();
+        (start, count)
+    })
 }
 
 #[cfg(test)]

@@ -43,12 +43,12 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] lithify_codec::Error),
     /// The system.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said; part of the message, so not a source of its own.
+        reason: std::io::Error,
     },
 }
 
@@ -71,6 +71,6 @@ impl Error {
     /// Shorthand for [`Error::Io`], for `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().into();
-        |source| Self::Io { path, source }
+        |reason| Self::Io { path, reason }
     }
 }

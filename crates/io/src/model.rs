@@ -221,17 +221,28 @@ impl Group {
     }
 }
 
-/// Fails unless `[start, start + count)` lies inside `shape`.
+/// Fails unless `[start, start + count)` lies inside `shape` and there is memory for it: a damaged shape may ask for more than
+/// any machine has.
 pub fn check_block(path: &str, shape: &[usize], start: &[usize], count: &[usize]) -> Result<()> {
     let inside = start.len() == shape.len()
         && count.len() == shape.len()
         && (0..shape.len()).all(|d| start[d].checked_add(count[d]).is_some_and(|end| end <= shape[d]));
-    if inside {
-        Ok(())
-    } else {
-        Err(Error::invalid(
+    if !inside {
+        return Err(Error::invalid(
             format!("{path} has shape {shape:?}; the block must lie inside"),
             format!("{start:?} + {count:?}"),
-        ))
+        ));
+    }
+    // Asked for and given back: the reservation costs nothing until it is written to.
+    let bytes = count.iter().try_fold(LARGEST_ELEMENT, |n, c| n.checked_mul(*c));
+    match bytes.map(|n| Vec::<u8>::new().try_reserve_exact(n)) {
+        Some(Ok(())) => Ok(()),
+        _ => Err(Error::invalid(
+            format!("{path}: there is no memory for so many values at once; select fewer"),
+            format!("{count:?}"),
+        )),
     }
 }
+
+/// Bytes of the largest sample type.
+const LARGEST_ELEMENT: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lithify_codec::{Affine, Bound, Dtype, Promise, Sample, match_dtype};
+use lithify_codec::{Affine, Bound, Dtype, Promise, Sample, Samples, match_dtype};
 
 use crate::error::{Error, Result};
 use crate::model::{AttrValue, DataType, Group, Variable};
@@ -20,8 +20,8 @@ impl std::str::FromStr for BoundRule {
     type Err = lithify_codec::Error;
 
     fn from_str(s: &str) -> std::result::Result<Self, Self::Err> {
-        // Bounds contain no colon, so the first one ends the variable's name.
-        match s.split_once(':') {
+        // Bounds contain no colon, so the last one ends the variable's name.
+        match s.rsplit_once(':') {
             Some((variable, promise)) => Ok(Self { variable: Some(variable.trim().into()), promise: promise.parse()? }),
             None => Ok(Self { variable: None, promise: s.parse()? }),
         }
@@ -33,6 +33,16 @@ pub const SMALL: usize = 4096;
 
 /// Why a variable must stay as it is; `None` if it holds data.
 pub type Role = Option<&'static str>;
+
+/// Roles that no other variable is understood by: these may be stored with our own codec, without loss.
+const DATA_LIKE: &[&str] = &[FLAG, UNSIGNED];
+const FLAG: &str = "a flag";
+const UNSIGNED: &str = "an integer read with another sign (_Unsigned)";
+
+/// Whether a variable of this role is stored so that any Zarr reader opens it.
+pub fn is_plain(role: Role) -> bool {
+    role.is_some_and(|r| !DATA_LIKE.contains(&r))
+}
 
 /// Attributes that name other variables, and what those are.
 const REFERENCES: &[(&str, &str)] = &[
@@ -92,9 +102,9 @@ fn own_role(v: &Variable) -> Role {
     } else if v.dims.len() == 1 && v.dims[0] == v.name {
         Some("a coordinate")
     } else if v.attr("_Unsigned").is_some() {
-        Some("an integer read with another sign (_Unsigned)")
+        Some(UNSIGNED)
     } else if v.attr("flag_values").is_some() || v.attr("flag_masks").is_some() {
-        Some("a flag")
+        Some(FLAG)
     } else if ["latitude", "longitude", "time", "projection_x_coordinate", "projection_y_coordinate"]
         .contains(&standard)
         || ["degrees_north", "degrees_east", "degree_north", "degree_east"].contains(&units.as_str())
@@ -109,6 +119,13 @@ fn own_role(v: &Variable) -> Role {
     }
 }
 
+/// Whether a variable holds longitudes in degrees, which go round.
+pub fn is_longitude(v: &Variable) -> bool {
+    let text = |name: &str| v.attr(name).and_then(AttrValue::as_text).unwrap_or_default();
+    text("standard_name") == "longitude"
+        || ["degrees_east", "degree_east", "degrees_E", "degree_E", "degreesE", "degreeE"].contains(&text("units"))
+}
+
 /// CF packing of a variable; identity if it is not packed.
 pub fn affine(v: &Variable) -> Affine {
     let number = |name: &str| v.attr(name).and_then(AttrValue::as_f64);
@@ -117,26 +134,57 @@ pub fn affine(v: &Variable) -> Affine {
     Affine { scale, offset }
 }
 
-/// Bit patterns that mark missing samples: `_FillValue` and `missing_value`, in the variable's own type.
+/// What NetCDF writes where nothing was written, by type; single bytes have no such value that readers agree on.
+fn netcdf_default_fill(dtype: Dtype) -> Option<Samples> {
+    Some(match dtype {
+        Dtype::F32 => Samples::F32(vec![9.969_21e36]),
+        Dtype::F64 => Samples::F64(vec![9.969_209_968_386_869e36]),
+        Dtype::I16 => Samples::I16(vec![-32767]),
+        Dtype::I32 => Samples::I32(vec![-2_147_483_647]),
+        Dtype::U16 => Samples::U16(vec![u16::MAX]),
+        Dtype::U32 => Samples::U32(vec![u32::MAX]),
+        Dtype::I64 => Samples::I64(vec![i64::MIN + 2]),
+        Dtype::U64 => Samples::U64(vec![u64::MAX - 1]),
+        Dtype::I8 | Dtype::U8 => return None,
+    })
+}
+
+/// Bit patterns that mark missing samples: `_FillValue` and `missing_value`, rounded to the variable's own type where they have
+/// another; without `_FillValue`, NetCDF's default in what holds measurements (floats and packed integers), as other readers do.
 pub fn missing_patterns(v: &Variable) -> Vec<u64> {
     let Some(dtype) = v.dtype() else { return Vec::new() };
     let mut bits = BTreeSet::new();
-    for name in ["_FillValue", "missing_value"] {
-        let Some(AttrValue::Numbers(n)) = v.attr(name) else { continue };
+    let mut add = |n: &Samples| {
         for i in 0..n.len() {
             if n.dtype() == dtype {
                 bits.insert(n.bits(i));
                 continue;
             }
-            // A marker of another type counts if this type can hold it exactly.
             let value = n.f64(i);
             match_dtype!(dtype, T => {
                 let sample = <T as Sample>::from_f64(value);
-                if Sample::to_f64(sample) == value {
+                let back = Sample::to_f64(sample);
+                if back == value || (dtype.is_float() && back.is_finite()) {
                     bits.insert(Sample::to_bits(sample));
                 }
             });
         }
+    };
+    for name in ["_FillValue", "missing_value"] {
+        match v.attr(name) {
+            Some(AttrValue::Numbers(n)) => add(n),
+            // Some writers put the number as text.
+            Some(text) => {
+                if let Some(number) = text.as_text().and_then(|t| t.trim().parse::<f64>().ok()) {
+                    add(&Samples::F64(vec![number]));
+                }
+            }
+            None => {}
+        }
+    }
+    let measured = dtype.is_float() || affine(v) != Affine::IDENTITY;
+    if measured && v.attr("_FillValue").is_none() {
+        netcdf_default_fill(dtype).iter().for_each(add);
     }
     // -0.0 and 0.0 are one value to whoever compares them.
     match dtype {
@@ -250,11 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn a_variables_name_may_hold_colons() {
+        let rule: BoundRule = "TMP:2m:abs=0.1".parse().unwrap();
+        assert_eq!(rule.variable.as_deref(), Some("TMP:2m"));
+    }
+
+    #[test]
     fn fill_values_count_in_the_variables_own_type() {
         let fill = |n| variable("v", &["x"], 3, vec![Attribute::numbers("_FillValue", n)]);
         assert_eq!(missing_patterns(&fill(Samples::F32(vec![1e20]))), [u64::from(1e20f32.to_bits())]);
         assert_eq!(missing_patterns(&fill(Samples::F64(vec![f64::from(1e20f32)]))), [u64::from(1e20f32.to_bits())]);
-        assert_eq!(missing_patterns(&fill(Samples::F64(vec![0.1]))), [] as [u64; 0]);
+        assert_eq!(missing_patterns(&fill(Samples::F64(vec![0.1]))), [u64::from(0.1f32.to_bits())]);
         assert_eq!(missing_patterns(&fill(Samples::I16(vec![0]))), [0, 1 << 31]);
+        let default = u64::from(9.969_21e36f32.to_bits());
+        assert_eq!(missing_patterns(&variable("v", &["x"], 3, vec![])), [default]);
+        let text = variable("v", &["x"], 3, vec![Attribute::text("missing_value", "-999")]);
+        assert_eq!(missing_patterns(&text), [default, u64::from((-999f32).to_bits())]);
     }
 }

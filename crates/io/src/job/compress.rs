@@ -103,7 +103,7 @@ pub fn compress(
     let mut layouts = BTreeMap::new();
     for (path, v) in root.walk() {
         let promise = promises[&path].clone();
-        let ours = roles[&path].is_none() && (v.len() >= policy::SMALL || !promise.is_lossless());
+        let ours = !policy::is_plain(roles[&path]) && (v.len() >= policy::SMALL || !promise.is_lossless());
         let Some(dtype) = v.dtype().filter(|_| ours) else { continue };
         let job = Job {
             source,
@@ -308,6 +308,7 @@ impl Job<'_> {
             };
             attempt += 1;
             if attempt > RETRIES {
+                warn(format!("{}: {} does not reach {}; kept lossless", self.path, spec.codec.name(), self.promise));
                 spec = ChunkSpec { codec: Codec::Lossless, tolerance: Tolerance::LOSSLESS, step: None, ..spec };
             } else {
                 let achieved = coded.stats.sum_sq_err / coded.stats.field.n_valid.max(1) as f64;

@@ -87,24 +87,33 @@ pub fn resolve(source: &dyn Source, path: &str, selection: &Selection) -> Result
             return Err(Error::invalid(format!("{path} has the dimensions {}; there is no", v.dims.join(", ")), dim));
         };
         let n = v.shape[d];
+        if selection.0.iter().filter(|(other, _)| other == dim).count() > 1 {
+            return Err(Error::invalid("each dimension can be selected once", dim));
+        }
         let (start, end) = match *range {
             Range::Index(start, end) => (start, end.unwrap_or(n)),
-            Range::Between(a, b) => between(&coordinate(source, path, dim)?, a.min(b), a.max(b)).ok_or_else(|| {
-                Error::invalid(format!("no coordinate of {dim} lies in that range"), format!("{a}..{b}"))
-            })?,
+            Range::Between(a, b) => {
+                let (c, period) = coordinate(source, path, dim)?;
+                run_between(dim, &c, period, a, b)?
+            }
             Range::Nearest(x) => {
-                let c = coordinate(source, path, dim)?;
-                let near = |i: usize| (c[i] - x).abs();
+                let (c, period) = coordinate(source, path, dim)?;
+                // The shorter way round, where there is one.
+                let near = |i: usize| match ((c[i] - x).abs(), period) {
+                    (d, Some(p)) => (d % p).min(p - d % p),
+                    (d, None) => d,
+                };
                 let i = (0..c.len()).min_by(|a, b| near(*a).total_cmp(&near(*b)));
                 let i = i.ok_or_else(|| Error::invalid(format!("{dim} is empty, nothing is nearest to"), x))?;
                 (i, i + 1)
             }
         };
         if start >= end || end > n {
-            return Err(Error::invalid(
-                format!("{dim} has the indices 0 to {}; asked was", n.saturating_sub(1)),
-                format!("{start}:{end}"),
-            ));
+            let what = match n {
+                0 => format!("{dim} has no indices"),
+                _ => format!("{dim} has the indices 0 to {}, and at least one must be selected", n - 1),
+            };
+            return Err(Error::invalid(what, format!("{start}:{end}")));
         }
         region.start[d] = start;
         region.count[d] = end - start;
@@ -120,8 +129,41 @@ fn between(c: &[f64], a: f64, b: f64) -> Option<(usize, usize)> {
     Some((first, last + 1))
 }
 
-/// The values of the dimension's coordinate variable, in the variable's group or a parent of it.
-fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<Vec<f64>> {
+/// Like [`between`], for longitudes counted from Greenwich or from the date line alike.
+fn run_between(dim: &str, c: &[f64], period: Option<f64>, a: f64, b: f64) -> Result<(usize, usize)> {
+    let asked = format!("{a}..{b}");
+    let (a, b) = match period {
+        // From west to east.
+        Some(p) if a > b => (a, b + p),
+        _ => (a.min(b), a.max(b)),
+    };
+    let mut runs: Vec<(usize, usize)> = match period {
+        Some(p) => [-p, 0.0, p].iter().filter_map(|shift| between(c, a + shift, b + shift)).collect(),
+        None => between(c, a, b).into_iter().collect(),
+    };
+    runs.sort_unstable();
+    // Runs that touch are one; others have a gap that no single part of the array leaves out.
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if run.0 <= last.1 => last.1 = last.1.max(run.1),
+            _ => joined.push(run),
+        }
+    }
+    match joined.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Error::invalid(format!("no coordinate of {dim} lies in that range"), asked)),
+        parts => {
+            let parts: Vec<_> = parts.iter().map(|(i, j)| format!("{dim}={i}:{j}")).collect();
+            let what = format!("the range runs over the seam of {dim}; extract {} one by one", parts.join(" and "));
+            Err(Error::invalid(what, asked))
+        }
+    }
+}
+
+/// The values of the dimension's coordinate variable, in the variable's group or a parent of it, and the period in which they
+/// come again.
+fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<(Vec<f64>, Option<f64>)> {
     let mut group = path.trim_start_matches('/').rsplit_once('/').map_or("", |(g, _)| g);
     loop {
         let candidate = if group.is_empty() { dim.to_string() } else { format!("{group}/{dim}") };
@@ -130,7 +172,10 @@ fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<Vec<f64>> {
         {
             let affine = policy::affine(v);
             return match source.read(&candidate, &[0], &v.shape)? {
-                Values::Numbers(n) => Ok(n.to_f64().into_iter().map(|x| affine.physical(x)).collect()),
+                Values::Numbers(n) => {
+                    let values = n.to_f64().into_iter().map(|x| affine.physical(x)).collect();
+                    Ok((values, policy::is_longitude(v).then_some(360.0)))
+                }
                 _ => Err(Error::invalid("the coordinate is text; select by index instead", dim)),
             };
         }
@@ -240,5 +285,19 @@ mod tests {
         }
         assert_eq!(between(&[90.0, 60.0, 30.0, 0.0], 20.0, 70.0), Some((1, 3)));
         assert_eq!(between(&[1.0, 2.0], 3.0, 4.0), None);
+    }
+
+    #[test]
+    fn longitudes_go_round() {
+        let east: Vec<f64> = (0..36).map(|i| f64::from(i) * 10.0).collect();
+        let west: Vec<f64> = (0..36).map(|i| f64::from(i) * 10.0 - 180.0).collect();
+        let round = |c: &[f64], a, b| run_between("lon", c, Some(360.0), a, b).ok();
+        assert_eq!(round(&east, -30.0, -10.0), Some((33, 36)));
+        assert_eq!(round(&east, -10.0, 10.0), None);
+        assert_eq!(round(&east, -180.0, 180.0), Some((0, 36)));
+        assert_eq!(round(&west, 0.0, 360.0), Some((0, 36)));
+        assert_eq!(round(&west, 170.0, 190.0), None);
+        assert_eq!(round(&west, 350.0, 10.0), Some((17, 20)));
+        assert_eq!(run_between("lat", &[80.0, 0.0, -80.0], None, -90.0, 10.0).ok(), Some((1, 3)));
     }
 }

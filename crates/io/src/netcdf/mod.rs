@@ -29,5 +29,5 @@ pub const FORMAT: Format = Format {
 
 /// The system's own error, if that is what libnetcdf passed on.
 fn system(path: &Path, status: ffi::Status) -> Option<Error> {
-    (status.0 > 0).then(|| Error::Io { path: path.into(), source: std::io::Error::from_raw_os_error(status.0) })
+    (status.0 > 0).then(|| Error::Io { path: path.into(), reason: std::io::Error::from_raw_os_error(status.0) })
 }

@@ -21,6 +21,8 @@ pub(super) struct Header {
     pub(super) big_endian: bool,
     /// Where the data begin.
     pub(super) data_at: u64,
+    /// Bytes after the data.
+    pub(super) trailing: u64,
 }
 
 impl Header {
@@ -54,7 +56,7 @@ impl Header {
         let header = parse(path, &text, data_at)?;
         let bytes = header.shape.iter().try_fold(header.dtype.size() as u64, |n, len| n.checked_mul(*len as u64));
         match bytes.and_then(|b| b.checked_add(data_at)) {
-            Some(end) if end <= len => Ok(header),
+            Some(end) if end <= len => Ok(Self { trailing: len - end, ..header }),
             _ => Err(Error::corrupt(path, format!("shape {:?} needs more than its {len} bytes", header.shape))),
         }
     }
@@ -89,7 +91,7 @@ fn parse(path: &Path, text: &str, data_at: u64) -> Result<Header> {
     let descr = descr[1..].split_once(quote).ok_or_else(|| damaged("descr"))?.0;
     let code = descr.strip_prefix(['<', '>', '|', '=']).unwrap_or(descr);
     let dtype = Dtype::ALL.into_iter().find(|d| self::code(*d) == code).ok_or_else(unsupported)?;
-    Ok(Header { dtype, shape, fortran, big_endian: descr.starts_with('>'), data_at })
+    Ok(Header { dtype, shape, fortran, big_endian: descr.starts_with('>'), data_at, trailing: 0 })
 }
 
 /// Enough of a dtype to recognise it.

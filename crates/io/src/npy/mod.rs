@@ -110,7 +110,7 @@ impl Source for Reader {
 
     fn read(&self, path: &str, start: &[usize], count: &[usize]) -> Result<Values> {
         self.root.find(path)?;
-        let Header { dtype, shape, fortran, big_endian, data_at } = &self.header;
+        let Header { dtype, shape, fortran, big_endian, data_at, .. } = &self.header;
         check_block(path, shape, start, count)?;
         let size = dtype.size();
         let mut bytes = vec![0; count.iter().product::<usize>() * size];
@@ -141,6 +141,17 @@ impl Source for Reader {
 
     fn format(&self) -> &'static str {
         ".npy"
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let Header { fortran, big_endian, trailing, .. } = &self.header;
+        let left_out = format!("the {trailing} bytes after the array are left out");
+        let all = [
+            (*fortran, "Fortran order is not kept: arrays are written in C order"),
+            (*big_endian, "big-endian byte order is not kept: values are written in little-endian order"),
+            (*trailing > 0, left_out.as_str()),
+        ];
+        all.iter().filter(|(applies, _)| *applies).map(|(_, text)| (*text).to_string()).collect()
     }
 }
 

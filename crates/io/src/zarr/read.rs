@@ -296,9 +296,9 @@ impl ZarrSource {
         let n = chunk.len();
         let first: Vec<usize> = (0..n).map(|d| start[d] / chunk[d]).collect();
         let grid: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).div_ceil(chunk[d]) - first[d]).collect();
-        let chunks = block::grid(&grid, &vec![1; n]);
+        let single = grid.iter().all(|n| *n == 1);
         let mut out = None;
-        for (offset, _) in &chunks {
+        for (offset, _) in block::tiles(&grid, &vec![1; n]) {
             let at: Vec<usize> = (0..n).map(|d| first[d] + offset[d]).collect();
             let origin: Vec<usize> = (0..n).map(|d| at[d] * chunk[d]).collect();
             let needed: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
@@ -318,7 +318,7 @@ impl ZarrSource {
                 false => decode_region(&payload, &stored, &region),
             }
             .map_err(|e| self.damaged(path, &at, e))?;
-            if chunks.len() == 1 {
+            if single {
                 return Ok(samples);
             }
             let target: Vec<usize> = (0..n).map(|d| low[d] - start[d]).collect();

@@ -60,7 +60,12 @@ impl Store {
         let kind = if meta.is_dir() {
             Kind::Directory
         } else {
-            let file = Counted(File::open(path).map_err(Error::io(path))?, bytes_read.clone());
+            let mut file = Counted(File::open(path).map_err(Error::io(path))?, bytes_read.clone());
+            let mut magic = Vec::new();
+            Read::take(&mut file, 2).read_to_end(&mut magic).map_err(Error::io(path))?;
+            if magic != b"PK" {
+                return Err(Error::unsupported(path, "not a Zarr store, which is a directory or a .zarr.zip file"));
+            }
             let archive = ZipArchive::new(file).map_err(|e| Error::corrupt(path, e))?;
             let names = names_of(&archive);
             let root =
@@ -259,7 +264,46 @@ pub(super) struct Output {
 #[derive(Debug)]
 enum OutputKind {
     Directory(TempDir),
-    Zip(Box<ZipWriter<NamedTempFile>>),
+    Zip(Box<ZipWriter<Fallible>>),
+}
+
+/// A file that takes everything after its first error, which its writer has been told: a `ZipWriter` that is given up would
+/// otherwise print what it could not complete.
+#[derive(Debug)]
+struct Fallible {
+    file: NamedTempFile,
+    failed: bool,
+}
+
+impl Fallible {
+    fn attempt<T>(
+        &mut self,
+        instead: T,
+        run: impl FnOnce(&mut NamedTempFile) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        if self.failed {
+            return Ok(instead);
+        }
+        let result = run(&mut self.file);
+        self.failed = result.is_err();
+        result
+    }
+}
+
+impl Write for Fallible {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.attempt(buf.len(), |file| file.write(buf))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.attempt((), Write::flush)
+    }
+}
+
+impl Seek for Fallible {
+    fn seek(&mut self, pos: SeekFrom) -> std::io::Result<u64> {
+        self.attempt(0, |file| file.seek(pos))
+    }
 }
 
 impl Output {
@@ -277,7 +321,7 @@ impl Output {
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let file = builder.tempfile_in(parent).map_err(Error::io(parent))?;
-            OutputKind::Zip(Box::new(ZipWriter::new(file)))
+            OutputKind::Zip(Box::new(ZipWriter::new(Fallible { file, failed: false })))
         } else {
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
@@ -315,7 +359,10 @@ impl Output {
         let kept = match self.kind {
             OutputKind::Directory(folder) => folder.keep(),
             OutputKind::Zip(zip) => {
-                let file = zip.finish().map_err(|e| Error::io(&path)(e.into()))?;
+                let Fallible { file, failed } = zip.finish().map_err(|e| Error::io(&path)(e.into()))?;
+                if failed {
+                    return Err(Error::io(&path)(ErrorKind::WriteZero.into()));
+                }
                 file.keep().map_err(|e| Error::io(&path)(e.error))?.1
             }
         };
@@ -323,13 +370,13 @@ impl Output {
         let aside = tempfile::Builder::new().prefix(".replaced.").tempdir_in(parent).map_err(Error::io(parent))?;
         let old = aside.path().join("old");
         let moved = fs::rename(&path, &old);
-        if let Err(source) = fs::rename(&kept, &path) {
+        if let Err(reason) = fs::rename(&kept, &path) {
             if moved.is_ok() && fs::rename(&old, &path).is_err() {
                 // The old store must not go with its temporary folder.
                 let _ = aside.keep();
             }
             let _ = if kept.is_dir() { fs::remove_dir_all(&kept) } else { fs::remove_file(&kept) };
-            return Err(Error::Io { path, source });
+            return Err(Error::Io { path, reason });
         }
         Ok(path)
     }
