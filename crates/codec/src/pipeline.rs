@@ -18,7 +18,7 @@ use crate::mask::{self, Mask};
 use crate::quantize::{log, residual};
 use crate::spec::{ChunkSpec, Codec};
 use crate::stats::ErrorStats;
-use crate::transform::{self, Analysis, Goal, NormRule, Region, Stage};
+use crate::transform::{self, Analysis, Block, Goal, NormRule, Region, Stage};
 use crate::{lossless, match_dtype, match_samples};
 
 /// First bytes of every payload; the fourth is the format version.
@@ -276,8 +276,12 @@ impl Plan {
         Self { domain: Domain::Linear, bins, norm_step, relative }
     }
 
+    fn block<'a>(&self, shape: &'a [usize]) -> Block<'a> {
+        Block { integer: self.bins.is_some_and(|b| b.integer), ..Block::new(shape) }
+    }
+
     /// Steps worth trying, in the domain's units.
-    fn goals(&self, effort: u8) -> Vec<Goal> {
+    fn goals(&self, effort: u8, stage: &Stage) -> Vec<Goal> {
         if let Some(e) = self.relative {
             return vec![Goal::Relative(e)];
         }
@@ -287,6 +291,7 @@ impl Plan {
         // A transform coarser than the bound leaves work to the residual; a finer one leaves none. Best between 0.7 and 4.5 of
         // the tolerance on smooth fields, coarser on rough ones.
         let factors: &[f64] = match effort {
+            _ if stage.closed_loop => &[1.0],
             0..=3 => &[1.1],
             4..=6 => &[1.1, 3.0],
             _ => &[0.7, 1.1, 1.6, 3.0, 8.0],
@@ -295,23 +300,27 @@ impl Plan {
     }
 }
 
-/// The numbers a transform sees, with everything that is coded apart filled in.
-fn working<T: Sample>(chunk: &Chunk<'_, T>, domain: Domain) -> (Vec<f64>, Option<LogSides>) {
+/// The numbers a transform sees, with everything that is coded apart filled in; that; and which numbers were not.
+fn working<T: Sample>(chunk: &Chunk<'_, T>, domain: Domain) -> (Vec<f64>, Option<LogSides>, Option<Vec<bool>>) {
     let mut w: Vec<f64> = chunk.x.iter().map(|v| domain.forward(*v)).collect();
     let sides = match domain {
         Domain::Linear => None,
         Domain::Log(affine) => Some(LogSides::of(chunk, affine)),
     };
-    let finite: Option<Vec<bool>> = match (&sides, chunk.valid) {
-        (Some(s), _) if s.zeros.is_some() => {
-            s.zeros.as_ref().map(|z| z.classes.iter().enumerate().map(|(i, c)| *c == 0 && chunk.is_valid(i)).collect())
-        }
-        (_, valid) => valid.map(<[bool]>::to_vec),
-    };
-    if let Some(valid) = finite {
-        mask::extend(&mut w, &valid, chunk.shape);
+    let valid = seen(chunk.valid, sides.as_ref());
+    if let Some(valid) = &valid {
+        mask::extend(&mut w, valid, chunk.shape);
     }
-    (w, sides)
+    (w, sides, valid)
+}
+
+/// Which numbers a transform sees as they are.
+fn seen(valid: Option<&[bool]>, sides: Option<&LogSides>) -> Option<Vec<bool>> {
+    match (sides.and_then(|s| s.zeros.as_ref()), valid) {
+        (Some(z), Some(valid)) => Some(z.classes.iter().zip(valid).map(|(c, v)| *c == 0 && *v).collect()),
+        (Some(z), None) => Some(z.classes.iter().map(|c| *c == 0).collect()),
+        (None, valid) => valid.map(<[bool]>::to_vec),
+    }
 }
 
 /// What the logarithm cannot hold: which samples are zero (and with which bits), and which are negative.
@@ -360,12 +369,13 @@ fn lossy<T: Sample>(
     transform: &dyn transform::Transform,
 ) -> Result<Option<Encoded>> {
     let plan = Plan::new(chunk, stage);
-    let goals = plan.goals(chunk.spec.effort);
+    let goals = plan.goals(chunk.spec.effort, stage);
     if goals.is_empty() {
         return Ok(None);
     }
-    let (w, sides) = working(chunk, plan.domain);
-    let mut analysis = transform.analyse(w, chunk.shape)?;
+    let (w, sides, seen) = working(chunk, plan.domain);
+    let block = Block { valid: seen.as_deref(), ..plan.block(chunk.shape) };
+    let mut analysis = transform.analyse(w, block)?;
     let mut best: Option<Encoded> = None;
     for goal in goals {
         let candidate = keep_block_norm(chunk, goal, |goal| {
@@ -412,7 +422,8 @@ fn lossy_with<T: Sample>(
 ) -> Result<Encoded> {
     let (coded, mut recon) = analysis.encode(goal)?;
     let mut residuals = Vec::new();
-    if let Some(bins) = plan.bins {
+    let bins = plan.bins.filter(|_| !stage.closed_loop);
+    if let Some(bins) = bins {
         let q: Vec<i64> = recon
             .iter_mut()
             .enumerate()
@@ -463,7 +474,7 @@ fn lossy_with<T: Sample>(
             _ => w.u8(0),
         }
         w.section(&coded);
-        match plan.bins {
+        match bins {
             Some(bins) => {
                 w.u8(1 + u8::from(bins.integer));
                 w.f64(bins.width);
@@ -602,7 +613,9 @@ fn decode_typed<T: Sample>(
     let alone = residuals.is_none() && sides.is_none() && mask.is_none() && n_escapes == 0;
     let wanted = if alone { region } else { &whole };
     let params = stage.decode_params();
-    let mut recon = (stage.make)(&params).decode(&mut coded, shape, wanted)?;
+    let seen = seen(valid.as_deref(), sides.as_ref());
+    let block = Block { valid: seen.as_deref(), ..Block::new(shape) };
+    let mut recon = (stage.make)(&params).decode(&mut coded, block, wanted)?;
     coded.end()?;
     if let Some(bins) = bins {
         let q = match residuals {
@@ -666,7 +679,8 @@ impl Probe {
         let n_valid = (0..x.len()).filter(|&i| chunk.is_valid(i)).count() as u64;
         let analysis = match &spec.codec {
             Codec::Transform(stage, params) if n_valid > 0 => {
-                Some((stage.make)(params).analyse(working(&chunk, Domain::Linear).0, shape)?)
+                let (w, _, seen) = working(&chunk, Domain::Linear);
+                Some((stage.make)(params).analyse(w, Block { valid: seen.as_deref(), ..Block::new(shape) })?)
             }
             _ => None,
         };

@@ -15,6 +15,7 @@ pub const STAGE: Stage = Stage {
     doc: "no transform: samples are quantized and coded under their neighbours",
     params: &[],
     norm_rule: NormRule::SharedStep,
+    closed_loop: false,
     make: |_| Box::new(OpenLoop(Identity)),
 };
 

@@ -38,6 +38,8 @@ pub struct Stage {
     pub params: &'static [Param],
     /// How a norm over the variable is kept.
     pub norm_rule: NormRule,
+    /// Whether a step bounds the error of each sample by half of it, so that no residual is needed.
+    pub closed_loop: bool,
     /// Makes the stage; `params` holds a checked value for each of `self.params`.
     pub make: fn(params: &Params) -> Box<dyn Transform>,
 }
@@ -76,6 +78,24 @@ pub enum Goal {
     Relative(f64),
 }
 
+/// What both sides know of a block beside its numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    /// Length of each dimension.
+    pub shape: &'a [usize],
+    /// Which numbers count; the others may come out as anything finite. `None` if all do.
+    pub valid: Option<&'a [bool]>,
+    /// The numbers are whole, and so must be those of a closed-loop reconstruction. For encoders only: what they write says so.
+    pub integer: bool,
+}
+
+impl<'a> Block<'a> {
+    /// All of a block of real numbers.
+    pub fn new(shape: &'a [usize]) -> Self {
+        Self { shape, valid: None, integer: false }
+    }
+}
+
 /// A part of a block: `[start, start + count)` in each dimension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
@@ -100,11 +120,11 @@ impl Region {
 /// A way to write a block of finite f64 numbers, near enough, in few bytes. What it misses, the pipeline makes good.
 pub trait Transform: Send + Sync {
     /// Looks at a block once, so that several goals can be tried on it. `x` is in C order, finite, not empty; 1 to 6 dimensions.
-    fn analyse(&self, x: Vec<f64>, shape: &[usize]) -> Result<Box<dyn Analysis>>;
+    fn analyse(&self, x: Vec<f64>, block: Block<'_>) -> Result<Box<dyn Analysis>>;
 
     /// The reconstruction of `region`, in C order, in fixed-order IEEE arithmetic: the same bits on every machine, and the
     /// same bits as that part of a decode of the whole.
-    fn decode(&self, src: &mut Reader<'_>, shape: &[usize], region: &Region) -> Result<Vec<f64>>;
+    fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>>;
 }
 
 /// A block that a transform has looked at.

@@ -5,7 +5,7 @@
 //! # Shapes     `f64[shape]` -> `i64[shape]`
 //! # On the wire `f64 step`, range-coded symbols
 
-use super::{Analysis, Goal, Region, Transform};
+use super::{Analysis, Block, Goal, Region, Transform};
 use crate::bits::{Reader, Writer};
 use crate::block::crop;
 use crate::error::Result;
@@ -26,13 +26,15 @@ pub trait Linear: Send + Sync + Clone + 'static {
 pub struct OpenLoop<L>(pub L);
 
 impl<L: Linear> Transform for OpenLoop<L> {
-    fn analyse(&self, mut x: Vec<f64>, shape: &[usize]) -> Result<Box<dyn Analysis>> {
+    fn analyse(&self, mut x: Vec<f64>, block: Block<'_>) -> Result<Box<dyn Analysis>> {
+        let shape = block.shape;
         let norm = x.iter().map(|v| v * v).sum::<f64>().sqrt();
         self.0.forward(shape, &mut x);
         Ok(Box::new(Coefficients { linear: self.0.clone(), shape: shape.to_vec(), c: x, norm }))
     }
 
-    fn decode(&self, src: &mut Reader<'_>, shape: &[usize], region: &Region) -> Result<Vec<f64>> {
+    fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
+        let shape = block.shape;
         let step = src.f64()?;
         let rest = Reader::new(src.rest(), "coefficients");
         let q = residual::decode(rest, shape.iter().product(), shape, None)?;

@@ -24,7 +24,7 @@ use crate::bits::{Reader, Writer};
 use crate::block::{crop, strides};
 use crate::entropy::{BinaryCoder, Decoder, Encoder};
 use crate::error::{Error, Result};
-use crate::transform::{Analysis, Goal, NormRule, Region, Stage, Transform};
+use crate::transform::{Analysis, Block, Goal, NormRule, Region, Stage, Transform};
 
 /// The stage.
 pub const STAGE: Stage = Stage {
@@ -33,6 +33,7 @@ pub const STAGE: Stage = Stage {
     doc: "Tucker decomposition in wavelet, cosine or learned bases, one step for all coefficients, context-mixed",
     params: &[],
     norm_rule: NormRule::SharedStep,
+    closed_loop: false,
     make: |_| Box::new(Tensor),
 };
 
@@ -54,7 +55,8 @@ const SHIFT: f64 = 1.0 / 128.0;
 struct Tensor;
 
 impl Transform for Tensor {
-    fn analyse(&self, mut x: Vec<f64>, shape: &[usize]) -> Result<Box<dyn Analysis>> {
+    fn analyse(&self, mut x: Vec<f64>, block: Block<'_>) -> Result<Box<dyn Analysis>> {
+        let shape = block.shape;
         let exponent = exponent(&x);
         let factor = pow2(-exponent);
         x.iter_mut().for_each(|v| *v *= factor);
@@ -70,7 +72,8 @@ impl Transform for Tensor {
         Ok(Box::new(Analysed { shape: shape.to_vec(), folding, sides, exponent, mean, norm_sq, home, state: None }))
     }
 
-    fn decode(&self, src: &mut Reader<'_>, shape: &[usize], region: &Region) -> Result<Vec<f64>> {
+    fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
+        let shape = block.shape;
         let folding = Folding::of(shape);
         let coded = Coded::read(src, &folding.folded())?;
         Ok(coded.rebuild(&folding, region))
@@ -547,19 +550,19 @@ mod tests {
             let x = field(shape);
             let norm_sq: f64 = x.iter().map(|v| v * v).sum();
             for e in [1e-2, 1e-4, 1e-7] {
-                let mut analysis = Tensor.analyse(x.clone(), shape).unwrap();
+                let mut analysis = Tensor.analyse(x.clone(), Block::new(shape)).unwrap();
                 let (bytes, y) = analysis.encode(Goal::Relative(e)).unwrap();
                 assert!(sum_sq(&x, &y) <= e * e * norm_sq, "{shape:?} {e}");
                 let region = Region {
                     start: shape.iter().map(|n| n / 3).collect(),
                     count: shape.iter().map(|n| n.div_ceil(3)).collect(),
                 };
-                let part = Tensor.decode(&mut Reader::new(&bytes, "test"), shape, &region).unwrap();
+                let part = Tensor.decode(&mut Reader::new(&bytes, "test"), Block::new(shape), &region).unwrap();
                 assert_eq!(part, crop(&y, shape, &region.start, &region.count), "{shape:?} {e}");
             }
             // Small blocks are folded and padded; what is padded has errors too.
             if x.len() >= 1000 {
-                let mut analysis = Tensor.analyse(x.clone(), shape).unwrap();
+                let mut analysis = Tensor.analyse(x.clone(), Block::new(shape)).unwrap();
                 for step in [3.0, 0.1, 1e-3] {
                     let foretold = analysis.squared_error(step);
                     let error = sum_sq(&x, &analysis.encode(Goal::Step(step)).unwrap().1);
@@ -575,9 +578,11 @@ mod tests {
             for goal in
                 [Goal::Relative(0.0), Goal::Relative(1e-3), Goal::Relative(1e300), Goal::Step(0.0), Goal::Step(1e300)]
             {
-                let mut analysis = Tensor.analyse(x.to_vec(), &[3, 20]).unwrap();
+                let mut analysis = Tensor.analyse(x.to_vec(), Block::new(&[3, 20])).unwrap();
                 let (bytes, y) = analysis.encode(goal).unwrap();
-                let z = Tensor.decode(&mut Reader::new(&bytes, "test"), &[3, 20], &Region::all(&[3, 20])).unwrap();
+                let z = Tensor
+                    .decode(&mut Reader::new(&bytes, "test"), Block::new(&[3, 20]), &Region::all(&[3, 20]))
+                    .unwrap();
                 assert_eq!(y, z);
                 assert!(bytes.len() < 60, "{goal:?}");
             }
@@ -595,7 +600,7 @@ mod tests {
                 u(i, 0) * u(j, 1) * u(k, 2) + 0.5 * u(i, 3) * u(j, 4) * u(k, 5)
             })
             .collect();
-        let mut analysis = Tensor.analyse(x, &[a, b, c]).unwrap();
+        let mut analysis = Tensor.analyse(x, Block::new(&[a, b, c])).unwrap();
         let (bytes, _) = analysis.encode(Goal::Relative(1e-3)).unwrap();
         assert!(bytes.len() < 2 * 2 * (a + b + c) + 200, "{}", bytes.len());
     }
@@ -603,13 +608,18 @@ mod tests {
     #[test]
     fn damaged_bytes_never_panic() {
         let shape = [9, 8, 10];
-        let (bytes, _) = Tensor.analyse(field(&shape), &shape).unwrap().encode(Goal::Relative(1e-4)).unwrap();
+        let (bytes, _) =
+            Tensor.analyse(field(&shape), Block::new(&shape)).unwrap().encode(Goal::Relative(1e-4)).unwrap();
         for bit in (0..bytes.len() * 8).filter(|b| *b < 300 || b % 31 == 0) {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let _ = Tensor.decode(&mut Reader::new(&bad, "test"), &shape, &Region::all(&shape));
+            let _ = Tensor.decode(&mut Reader::new(&bad, "test"), Block::new(&shape), &Region::all(&shape));
             if bit % 8 == 0 {
-                let _ = Tensor.decode(&mut Reader::new(&bytes[..bit / 8], "test"), &shape, &Region::all(&shape));
+                let _ = Tensor.decode(
+                    &mut Reader::new(&bytes[..bit / 8], "test"),
+                    Block::new(&shape),
+                    &Region::all(&shape),
+                );
             }
         }
     }

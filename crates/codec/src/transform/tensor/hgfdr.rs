@@ -19,7 +19,7 @@ use super::ht::{Decomposed, Ranks, reconstruct, squeeze};
 use crate::bits::{Reader, Writer};
 use crate::block::{crop, paste, strides};
 use crate::error::Result;
-use crate::transform::{Analysis, Goal, NormRule, Param, Region, Stage, Transform};
+use crate::transform::{Analysis, Block, Goal, NormRule, Param, Region, Stage, Transform};
 
 const BLOCKS: Param = Param {
     name: "blocks",
@@ -36,6 +36,7 @@ pub const STAGE: Stage = Stage {
     doc: "Adaptive-HGFDR as published: hierarchical Tucker with 32-bit factors and the smallest rank for each block",
     params: &[BLOCKS],
     norm_rule: NormRule::PerBlock,
+    closed_loop: false,
     make: |params| Box::new(Hgfdr { blocks: params.count("blocks"), fixed: None }),
 };
 
@@ -56,6 +57,7 @@ pub const BLOCKED: Stage = Stage {
         },
     ],
     norm_rule: NormRule::PerBlock,
+    closed_loop: false,
     make: |params| {
         let rank = params.count("rank").unwrap_or(1);
         let fixed = Fixed { rank, enforce: params.get("enforce") >= 0.5 };
@@ -147,7 +149,8 @@ fn each_block(src: &mut Reader<'_>, shape: &[usize], mut block: impl FnMut(Regio
 }
 
 impl Transform for Hgfdr {
-    fn analyse(&self, x: Vec<f64>, shape: &[usize]) -> Result<Box<dyn Analysis>> {
+    fn analyse(&self, x: Vec<f64>, block: Block<'_>) -> Result<Box<dyn Analysis>> {
+        let shape = block.shape;
         let candidates = match self.blocks {
             Some(n) => vec![n.max(1).ilog2() as u8],
             None => [0, 2, 4, 6, 7, 8].into_iter().filter(|&b| b > 0 || x.len() <= SMALL).collect(),
@@ -155,7 +158,8 @@ impl Transform for Hgfdr {
         Ok(Box::new(Blocks { x, shape: shape.to_vec(), candidates, fixed: self.fixed }))
     }
 
-    fn decode(&self, src: &mut Reader<'_>, shape: &[usize], region: &Region) -> Result<Vec<f64>> {
+    fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
+        let shape = block.shape;
         let mut out = crate::try_vec(region.count.iter().product(), 0.0)?;
         each_block(src, shape, |block, tag, bytes| {
             // The part of the block that is asked for, as seen from the block and from the region.
@@ -337,7 +341,7 @@ mod tests {
     fn coded(codec: &str, shape: &[usize], goal: Goal) -> (Box<dyn Transform>, Vec<u8>, Vec<f64>) {
         let Codec::Transform(stage, params) = codec.parse().unwrap() else { unreachable!() };
         let transform = (stage.make)(&params);
-        let (bytes, y) = transform.analyse(field(shape), shape).unwrap().encode(goal).unwrap();
+        let (bytes, y) = transform.analyse(field(shape), Block::new(shape)).unwrap().encode(goal).unwrap();
         (transform, bytes, y)
     }
 
@@ -389,7 +393,7 @@ mod tests {
                 start: shape.iter().map(|n| n / 3).collect(),
                 count: shape.iter().map(|n| n.div_ceil(3)).collect(),
             };
-            let part = transform.decode(&mut Reader::new(&bytes, "test"), shape, &region).unwrap();
+            let part = transform.decode(&mut Reader::new(&bytes, "test"), Block::new(shape), &region).unwrap();
             assert_eq!(part, crop(&y, shape, &region.start, &region.count), "{shape:?}");
         }
     }
@@ -401,8 +405,9 @@ mod tests {
         for bit in 0..bytes.len().min(200) * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let _ = transform.decode(&mut Reader::new(&bad, "test"), &shape, &Region::all(&shape));
-            let _ = transform.decode(&mut Reader::new(&bytes[..bit / 8], "test"), &shape, &Region::all(&shape));
+            let _ = transform.decode(&mut Reader::new(&bad, "test"), Block::new(&shape), &Region::all(&shape));
+            let _ =
+                transform.decode(&mut Reader::new(&bytes[..bit / 8], "test"), Block::new(&shape), &Region::all(&shape));
         }
     }
 }
