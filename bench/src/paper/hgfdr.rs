@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use lithify_codec::bits::Reader;
 use lithify_codec::transform::tensor::hgfdr::{BlockRank, block_ranks};
-use lithify_codec::transform::{Goal, Stage};
+use lithify_codec::transform::{Block, Goal, Stage};
 use lithify_codec::{Codec, Region};
 
 use crate::field::Field;
@@ -59,7 +59,7 @@ fn outgrown(shape: &[usize]) -> usize {
 fn run(field: &Field, name: &str, codec: &str, goal: Goal) -> Result<(Outcome, Vec<BlockRank>)> {
     let Codec::Transform(stage, params) = codec.parse()? else { bail!("{codec} is no transform") };
     let x = field.values.iter().map(|v| f64::from(*v)).collect();
-    let encode = || (stage.make)(&params).analyse(x, &field.shape)?.encode(goal);
+    let encode = || (stage.make)(&params).analyse(x, Block::new(&field.shape))?.encode(goal);
     let (encoded, encode_s) = timed(encode);
     let body = encoded.with_context(|| codec.to_owned())?.0;
     let (decoded, decode_s) = timed(|| decode(stage, &body, &field.shape));
@@ -70,6 +70,6 @@ fn run(field: &Field, name: &str, codec: &str, goal: Goal) -> Result<(Outcome, V
 
 fn decode(stage: &Stage, body: &[u8], shape: &[usize]) -> Result<Vec<f32>> {
     let transform = (stage.make)(&stage.decode_params());
-    let x = transform.decode(&mut Reader::new(body, "factors"), shape, &Region::all(shape))?;
+    let x = transform.decode(&mut Reader::new(body, "factors"), Block::new(shape), &Region::all(shape))?;
     Ok(x.into_iter().map(|v| v as f32).collect())
 }
