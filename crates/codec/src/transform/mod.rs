@@ -6,6 +6,7 @@ use crate::spec::Params;
 
 pub mod identity;
 pub mod open_loop;
+pub mod predict;
 pub mod tensor;
 
 pub use open_loop::{Linear, OpenLoop};
@@ -67,7 +68,8 @@ impl std::fmt::Debug for Stage {
 }
 
 /// Every transform that this build knows.
-pub const TRANSFORMS: &[Stage] = &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED, tensor::coded::STAGE];
+pub const TRANSFORMS: &[Stage] =
+    &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED, tensor::coded::STAGE, predict::STAGE];
 
 /// How good an encoding is asked to be, in the units of the numbers handed to [`Transform::analyse`].
 #[derive(Debug, Clone, Copy, PartialEq)]
