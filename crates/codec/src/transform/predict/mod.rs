@@ -1,6 +1,6 @@
 //! Closed-loop prediction: slices in sequence, inside each a multilevel order, online least squares, context mixing.
 //!
-//! # Maths      [`slices`]: prediction; [`geometry`]: order; [`ls`]: least squares; [`contexts`]: what the symbols are coded under
+//! # Maths      `slices`: prediction; `geometry`: order; `ls`: least squares; `contexts`: what the symbols are coded under
 //! # Shapes     `f64[shape]`, 0 to 8 dimensions
 //! # Bound      bins of width `step`: every sample is off by at most half a step
 //! # On the wire `u8 flags`, `u8 memories`, `u8 every`, `u8 alpha` (1 + a / 64), `u8 planar`, `u8 axis` each, `f64 width`, `f64`
