@@ -72,7 +72,7 @@ pub struct Compress {
     #[arg(short, long = "bound", value_name = "[VAR:]BOUND")]
     pub bounds: Vec<BoundRule>,
     /// How lossy variables are coded, with parameters after commas
-    #[arg(long, default_value = "tensor", value_name = "SPEC", long_help = codec_help())]
+    #[arg(long, default_value = "auto", value_name = "SPEC", long_help = codec_help())]
     pub codec: Codec,
     /// 1 (fast) to 9 (small)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
@@ -174,7 +174,7 @@ fn codec_help() -> String {
             help += &format!("\n  {:14}   {}= {}", "", p.name, p.doc);
         }
     }
-    help + "\n  lossless       every bit"
+    help + "\n  lossless       every bit\n  auto           whichever of predict, wavelet, tensor and lossless is smallest on a sample"
 }
 
 fn chunk_length(s: &str) -> Result<(String, usize), String> {

@@ -56,6 +56,18 @@ pub fn paste<T: Copy>(x: &mut [T], shape: &[usize], start: &[usize], block: &[T]
     rows(shape, start, count, |at, from, n| x[at..at + n].copy_from_slice(&block[from..from + n]));
 }
 
+/// A part of at most about `n` samples with as even sides as the shape has: halved where it is longest.
+pub fn part_shape(shape: &[usize], n: usize) -> Vec<usize> {
+    let mut count = shape.to_vec();
+    while n_samples(&count).is_some_and(|all| all > n) {
+        match (0..count.len()).max_by_key(|&d| count[d]) {
+            Some(d) if count[d] > 1 => count[d] = count[d].div_ceil(2),
+            _ => break,
+        }
+    }
+    count
+}
+
 /// Where each block of `block` samples begins, in C order, and how large it is at the array's edge.
 pub fn grid(shape: &[usize], block: &[usize]) -> Vec<(Vec<usize>, Vec<usize>)> {
     tiles(shape, block).collect()

@@ -13,6 +13,7 @@
 //! # Ok::<(), lithify_codec::Error>(())
 //! ```
 
+pub mod auto;
 pub mod bits;
 pub mod block;
 pub mod bound;

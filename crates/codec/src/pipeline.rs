@@ -19,7 +19,7 @@ use crate::quantize::{log, residual};
 use crate::spec::{ChunkSpec, Codec};
 use crate::stats::ErrorStats;
 use crate::transform::{self, Analysis, Block, Goal, NormRule, Region, Stage};
-use crate::{lossless, match_dtype, match_samples};
+use crate::{auto, lossless, match_dtype, match_samples};
 
 /// First bytes of every payload; the fourth is the format version.
 pub const MAGIC: [u8; 4] = *b"LTH\0";
@@ -94,6 +94,10 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     }
     if n_samples(shape) != Some(x.len()) {
         return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
+    }
+    if let Codec::Auto = spec.codec {
+        let codec = auto::choose(&[(x, shape)], spec)?;
+        return encode_chunk(x, shape, &ChunkSpec { codec, ..spec.clone() });
     }
     match_samples!(x, v => encode_typed(v, shape, spec))
 }
@@ -374,7 +378,7 @@ fn lossy<T: Sample>(
         return Ok(None);
     }
     let (w, sides, seen) = working(chunk, plan.domain);
-    let block = Block { valid: seen.as_deref(), ..plan.block(chunk.shape) };
+    let block = Block { valid: seen.as_deref(), effort: chunk.spec.effort, ..plan.block(chunk.shape) };
     let mut analysis = transform.analyse(w, block)?;
     let mut best: Option<Encoded> = None;
     for goal in goals {
@@ -678,9 +682,11 @@ impl Probe {
         let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
         let n_valid = (0..x.len()).filter(|&i| chunk.is_valid(i)).count() as u64;
         let analysis = match &spec.codec {
+            Codec::Auto => return Err(Error::invalid("a step is searched for one codec; choose it first", "auto")),
             Codec::Transform(stage, params) if n_valid > 0 => {
                 let (w, _, seen) = working(&chunk, Domain::Linear);
-                Some((stage.make)(params).analyse(w, Block { valid: seen.as_deref(), ..Block::new(shape) })?)
+                let block = Block { valid: seen.as_deref(), effort: spec.effort, ..Block::new(shape) };
+                Some((stage.make)(params).analyse(w, block)?)
             }
             _ => None,
         };

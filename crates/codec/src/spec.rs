@@ -32,9 +32,11 @@ impl Params {
     }
 }
 
-/// Which codec, with its parameters: `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
+/// Which codec, with its parameters: `auto`, `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
 #[derive(Debug, Clone)]
 pub enum Codec {
+    /// The smallest on a sample of the data.
+    Auto,
     /// Every bit; no transform.
     Lossless,
     /// A row of the transform table.
@@ -45,6 +47,7 @@ impl Codec {
     /// The stage's name, or `lossless`.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Lossless => "lossless",
             Self::Transform(stage, _) => stage.name,
         }
@@ -57,10 +60,15 @@ impl std::str::FromStr for Codec {
     fn from_str(s: &str) -> Result<Self> {
         let mut parts = s.split(',').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        if name == "lossless" {
+        let plain = match name {
+            "auto" => Some(Self::Auto),
+            "lossless" => Some(Self::Lossless),
+            _ => None,
+        };
+        if let Some(codec) = plain {
             return match parts.next() {
-                None => Ok(Self::Lossless),
-                Some(p) => Err(Error::invalid("lossless takes no parameters", p)),
+                None => Ok(codec),
+                Some(p) => Err(Error::invalid(format!("{name} takes no parameters"), p)),
             };
         }
         let stage = transform::by_name(name)?;

@@ -28,7 +28,7 @@ const BOUNDS: &[&str] = &[
 
 fn codecs() -> Vec<Codec> {
     let mut codecs: Vec<Codec> = TRANSFORMS.iter().map(|s| s.name.parse().unwrap()).collect();
-    codecs.push(Codec::Lossless);
+    codecs.extend([Codec::Lossless, Codec::Auto]);
     codecs
 }
 

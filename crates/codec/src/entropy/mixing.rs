@@ -68,7 +68,7 @@ const fn stretch_table() -> [i16; 4096] {
 }
 
 /// Logistic function: `t` in 1/1024 nat, result in 1/65536.
-#[inline]
+#[inline(always)]
 fn squash(t: i32) -> i32 {
     let t = t.clamp(-16383, 16383) + 16384;
     let (i, f) = ((t >> 3) as usize, t & 7);
@@ -101,7 +101,7 @@ const SLOW_LIMIT: u8 = 250;
 const FAST_LIMIT: usize = 14;
 
 impl Counter {
-    #[inline]
+    #[inline(always)]
     fn update(&mut self, bit: bool) {
         let target = if bit { 65535 } else { 0 };
         let n = self.n as usize;
@@ -115,67 +115,65 @@ impl Counter {
     }
 }
 
-/// A bank of counters and the weight sets that mix them.
+/// Weights of one selected set, in 1/65536: slow and fast probability of each context, and a bias.
 #[derive(Debug, Clone)]
-struct Mixer {
+struct Weights<const N: usize> {
+    pairs: [[i32; 2]; N],
+    bias: i32,
+    /// Decisions mixed with it, for the falling learning rate.
+    seen: u16,
+}
+
+/// A bank of counters and the weight sets that mix `N` of them.
+#[derive(Debug, Clone)]
+struct Mixer<const N: usize> {
     counters: Vec<Counter>,
-    /// `n_inputs` weights per set, in 1/65536.
-    weights: Vec<i32>,
-    /// Decisions mixed with each set, for the falling learning rate.
-    seen: Vec<u16>,
-    n_inputs: usize,
-    /// Scratch: the inputs of the decision in hand, in 1/1024 nat.
-    inputs: Vec<i32>,
+    sets: Vec<Weights<N>>,
 }
 
 /// Constant input, so that a set can learn a bias.
 const BIAS: i32 = 307;
 
-impl Mixer {
-    fn new(n_contexts: usize, n_counters: usize, n_sets: usize) -> Self {
-        let n_inputs = 2 * n_contexts + 1;
-        let mut set = vec![0; n_inputs];
-        for w in set[..2 * n_contexts].chunks_exact_mut(2) {
-            w[0] = 39322 / n_contexts as i32; // 0.6 in all for the slow probabilities
-            w[1] = 19661 / n_contexts as i32; // 0.3 for the fast ones
-        }
-        Self {
-            counters: vec![FRESH; n_counters],
-            weights: set.repeat(n_sets),
-            seen: vec![0; n_sets],
-            n_inputs,
-            inputs: vec![0; n_inputs],
-        }
+impl<const N: usize> Mixer<N> {
+    fn new(n_counters: usize, n_sets: usize) -> Self {
+        // 0.6 in all for the slow probabilities, 0.3 for the fast ones.
+        let pairs = [[39322 / N as i32, 19661 / N as i32]; N];
+        Self { counters: vec![FRESH; n_counters], sets: vec![Weights { pairs, bias: 0, seen: 0 }; n_sets] }
     }
 
-    /// Fills `inputs` and returns the probability of a one, in 1/65536.
-    #[inline]
-    fn predict(&mut self, slots: &[u32], set: usize) -> i32 {
-        for (input, &slot) in self.inputs.chunks_exact_mut(2).zip(slots) {
+    /// The inputs, in 1/1024 nat, and the probability of a one, in 1/65536.
+    #[inline(always)]
+    fn predict(&self, slots: &[u32; N], set: usize) -> ([[i32; 2]; N], i32) {
+        let inputs = slots.map(|slot| {
             let c = self.counters[slot as usize];
-            input[0] = i32::from(STRETCH[usize::from(c.slow >> 4)]);
-            input[1] = i32::from(STRETCH[usize::from(c.fast >> 4)]);
-        }
-        self.inputs[self.n_inputs - 1] = BIAS;
-        let weights = &self.weights[set * self.n_inputs..][..self.n_inputs];
-        let dot: i64 = weights.iter().zip(&self.inputs).map(|(&w, &x)| i64::from(w) * i64::from(x)).sum();
-        squash((dot >> 16).clamp(-16383, 16383) as i32).clamp(P_MIN, 65536 - P_MIN)
+            [c.slow, c.fast].map(|p| i32::from(STRETCH[usize::from(p >> 4)]))
+        });
+        let weights = &self.sets[set];
+        let dot: i64 = (0..N).fold(i64::from(weights.bias) * i64::from(BIAS), |sum, i| {
+            let product = |k: usize| i64::from(weights.pairs[i][k]) * i64::from(inputs[i][k]);
+            sum + product(0) + product(1)
+        });
+        let p = squash((dot >> 16).clamp(-16383, 16383) as i32).clamp(P_MIN, 65536 - P_MIN);
+        (inputs, p)
     }
 
-    #[inline]
-    fn code<C: BinaryCoder>(&mut self, coder: &mut C, bit: bool, slots: &[u32], set: usize) -> bool {
-        let p = self.predict(slots, set);
+    #[inline(always)]
+    fn code<C: BinaryCoder>(&mut self, coder: &mut C, bit: bool, slots: &[u32; N], set: usize) -> bool {
+        let (inputs, p) = self.predict(slots, set);
         let bit = coder.code(bit, p as u32);
         let err = i64::from(if bit { 65536 - p } else { -p });
+        let weights = &mut self.sets[set];
         // Learning rate 0.002 + 0.02 / (1 + t / 50), in 1/65536.
-        let t = self.seen[set];
-        let rate = 131 + 65_536 / (50 + i64::from(t));
-        self.seen[set] = t.saturating_add(1);
+        let rate = 131 + 65_536 / (50 + i64::from(weights.seen));
+        weights.seen = weights.seen.saturating_add(1);
         let step = err * rate;
-        let weights = &mut self.weights[set * self.n_inputs..][..self.n_inputs];
-        for (w, &x) in weights.iter_mut().zip(&self.inputs) {
-            *w = (i64::from(*w) + ((step * i64::from(x) + (1 << 25)) >> 26)).clamp(-(1 << 20), 1 << 20) as i32;
+        let moved = |w: i32, x: i32| {
+            (i64::from(w) + ((step * i64::from(x) + (1 << 25)) >> 26)).clamp(-(1 << 20), 1 << 20) as i32
+        };
+        for (w, x) in weights.pairs.iter_mut().zip(&inputs) {
+            *w = [moved(w[0], x[0]), moved(w[1], x[1])];
         }
+        weights.bias = moved(weights.bias, BIAS);
         for &slot in slots {
             self.counters[slot as usize].update(bit);
         }
@@ -185,62 +183,66 @@ impl Mixer {
 
 /// Where each context table begins among the counters, and how large it is.
 #[derive(Debug, Clone)]
-struct Tables {
-    base: Vec<u32>,
-    sizes: Vec<u32>,
+struct Tables<const N: usize> {
+    base: [u32; N],
+    sizes: [u32; N],
     nodes: u32,
 }
 
-impl Tables {
-    fn new(sizes: &[usize], nodes: usize) -> (Self, usize) {
-        let mut base = Vec::new();
+impl<const N: usize> Tables<N> {
+    fn new(sizes: &[usize; N], nodes: usize) -> (Self, usize) {
         let mut n = 0;
-        for &size in sizes {
-            base.push(n as u32);
+        let base = sizes.map(|size| {
+            let base = n as u32;
             n += size * nodes;
-        }
-        (Self { base, sizes: sizes.iter().map(|&s| s as u32).collect(), nodes: nodes as u32 }, n)
+            base
+        });
+        (Self { base, sizes: sizes.map(|s| s as u32), nodes: nodes as u32 }, n)
     }
 
-    #[inline]
-    fn slots(&self, contexts: &[usize], node: u32, slots: &mut [u32]) {
-        for (i, slot) in slots.iter_mut().enumerate() {
+    /// Of node 0; the others follow.
+    #[inline(always)]
+    fn slots(&self, contexts: &[usize; N]) -> [u32; N] {
+        std::array::from_fn(|i| {
             debug_assert!(contexts[i] < self.sizes[i] as usize, "context {i}: {} of {}", contexts[i], self.sizes[i]);
-            *slot = self.base[i] + contexts[i] as u32 * self.nodes + node;
-        }
+            self.base[i] + contexts[i] as u32 * self.nodes
+        })
     }
 }
 
-/// Models binary decisions, each under several contexts.
+/// Models binary decisions, each under `N` contexts.
 #[derive(Debug, Clone)]
-pub struct BitModel {
-    mixer: Mixer,
-    tables: Tables,
-    slots: Vec<u32>,
+pub struct BitModel<const N: usize> {
+    mixer: Mixer<N>,
+    tables: Tables<N>,
 }
 
-impl BitModel {
+impl<const N: usize> BitModel<N> {
     /// One context table of each of `sizes`, and `n_sets` weight sets.
-    pub fn new(sizes: &[usize], n_sets: usize) -> Self {
+    pub fn new(sizes: &[usize; N], n_sets: usize) -> Self {
         let (tables, n) = Tables::new(sizes, 1);
-        Self { mixer: Mixer::new(sizes.len(), n, n_sets), tables, slots: vec![0; sizes.len()] }
+        Self { mixer: Mixer::new(n, n_sets), tables }
     }
 
     /// Codes one decision; see [`BinaryCoder::code`] for what a decoder does with `bit`.
-    #[inline]
-    pub fn code<C: BinaryCoder>(&mut self, coder: &mut C, bit: bool, contexts: &[usize], set: usize) -> bool {
-        self.tables.slots(contexts, 0, &mut self.slots);
-        self.mixer.code(coder, bit, &self.slots, set)
+    #[inline(always)]
+    pub fn code<C: BinaryCoder>(&mut self, coder: &mut C, bit: bool, contexts: &[usize; N], set: usize) -> bool {
+        self.mixer.code(coder, bit, &self.tables.slots(contexts), set)
     }
 }
 
 /// Models signed integers as binary decisions: zero, sign, 1, 2, Exp-Golomb bucket in unary, two mantissa bits; the rest is raw.
 #[derive(Debug, Clone)]
-pub struct IntModel {
-    mixer: Mixer,
-    tables: Tables,
-    slots: Vec<u32>,
+pub struct IntModel<const N: usize> {
+    mixer: Mixer<N>,
+    tables: Tables<N>,
     max_log: u32,
+}
+
+/// Where the models of one integer lie.
+struct At<const N: usize> {
+    slots: [u32; N],
+    set: usize,
 }
 
 const ZERO: u32 = 0;
@@ -249,45 +251,46 @@ const ONE: u32 = 2;
 const TWO: u32 = 3;
 const BUCKET: u32 = 4;
 
-impl IntModel {
+impl<const N: usize> IntModel<N> {
     /// One context table of each of `sizes`, and `n_sets` weight sets. Magnitudes below `2^max_log` are modelled well;
     /// larger ones are coded too, at a few bits more. `1 <= max_log <= 62`.
-    pub fn new(sizes: &[usize], n_sets: usize, max_log: u32) -> Self {
+    pub fn new(sizes: &[usize; N], n_sets: usize, max_log: u32) -> Self {
         let nodes = (BUCKET + 4 * max_log + 4) as usize;
         let (tables, n) = Tables::new(sizes, nodes);
-        Self { mixer: Mixer::new(sizes.len(), n, n_sets * nodes), tables, slots: vec![0; sizes.len()], max_log }
+        Self { mixer: Mixer::new(n, n_sets * nodes), tables, max_log }
     }
 
-    #[inline]
-    fn bit<C: BinaryCoder>(&mut self, c: &mut C, bit: bool, contexts: &[usize], node: u32, set: usize) -> bool {
-        self.tables.slots(contexts, node, &mut self.slots);
-        self.mixer.code(c, bit, &self.slots, set * self.tables.nodes as usize + node as usize)
+    #[inline(always)]
+    fn bit<C: BinaryCoder>(&mut self, c: &mut C, bit: bool, at: &At<N>, node: u32) -> bool {
+        self.mixer.code(c, bit, &at.slots.map(|slot| slot + node), at.set + node as usize)
     }
 
     /// Codes one integer; see [`BinaryCoder::code`] for what a decoder does with `value`.
-    #[inline]
-    pub fn code<C: BinaryCoder>(&mut self, c: &mut C, value: i64, contexts: &[usize], set: usize) -> i64 {
-        if self.bit(c, value == 0, contexts, ZERO, set) {
+    #[inline(always)]
+    pub fn code<C: BinaryCoder>(&mut self, c: &mut C, value: i64, contexts: &[usize; N], set: usize) -> i64 {
+        let at = At { slots: self.tables.slots(contexts), set: set * self.tables.nodes as usize };
+        if self.bit(c, value == 0, &at, ZERO) {
             return 0;
         }
-        let negative = self.bit(c, value < 0, contexts, SIGN, set);
-        let magnitude = self.magnitude(c, value.unsigned_abs(), contexts, set) as i64;
+        let negative = self.bit(c, value < 0, &at, SIGN);
+        let magnitude = self.magnitude(c, value.unsigned_abs(), &at) as i64;
         if negative { magnitude.wrapping_neg() } else { magnitude }
     }
 
     /// `m >= 1`.
-    fn magnitude<C: BinaryCoder>(&mut self, c: &mut C, m: u64, contexts: &[usize], set: usize) -> u64 {
-        if self.bit(c, m == 1, contexts, ONE, set) {
+    #[inline(always)]
+    fn magnitude<C: BinaryCoder>(&mut self, c: &mut C, m: u64, at: &At<N>) -> u64 {
+        if self.bit(c, m == 1, at, ONE) {
             return 1;
         }
-        if self.bit(c, m == 2, contexts, TWO, set) {
+        if self.bit(c, m == 2, at, TWO) {
             return 2;
         }
         // The decoder passes m = 0: every value below is then meaningless and ignored.
         let v = m.saturating_sub(2).max(1);
         let log = 63 - v.leading_zeros();
         let mut bucket = 0;
-        while bucket < self.max_log && !self.bit(c, log == bucket, contexts, BUCKET + bucket, set) {
+        while bucket < self.max_log && !self.bit(c, log == bucket, at, BUCKET + bucket) {
             bucket += 1;
         }
         if bucket == self.max_log {
@@ -302,12 +305,12 @@ impl IntModel {
         let mantissa = BUCKET + self.max_log;
         if left > 0 {
             left -= 1;
-            let b = self.bit(c, v >> left & 1 == 1, contexts, mantissa + bucket, set);
+            let b = self.bit(c, v >> left & 1 == 1, at, mantissa + bucket);
             rest = u64::from(b);
             if left > 0 {
                 left -= 1;
                 let node = mantissa + self.max_log + 2 * bucket + u32::from(b);
-                rest = rest << 1 | u64::from(self.bit(c, v >> left & 1 == 1, contexts, node, set));
+                rest = rest << 1 | u64::from(self.bit(c, v >> left & 1 == 1, at, node));
             }
         }
         while left > 0 {

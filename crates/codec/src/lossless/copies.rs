@@ -26,7 +26,7 @@ pub struct Copies {
     matched: Option<usize>,
     length: usize,
     bits: u32,
-    model: BitModel,
+    model: BitModel<4>,
     /// Last sample before the left one with the same key.
     back: Option<usize>,
     /// Sources that were right on the last samples, a mask each; 0 if none was.

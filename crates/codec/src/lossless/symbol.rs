@@ -36,9 +36,9 @@ const ABSOLUTE: usize = 3;
 /// Adaptive model of the integers of one array.
 #[derive(Debug)]
 pub struct SymbolModel {
-    length: BitModel,
-    sign: BitModel,
-    top: BitModel,
+    length: BitModel<N_CONTEXTS>,
+    sign: BitModel<3>,
+    top: BitModel<2>,
 }
 
 impl SymbolModel {

@@ -89,12 +89,14 @@ pub struct Block<'a> {
     pub valid: Option<&'a [bool]>,
     /// The numbers are whole, and so must be those of a closed-loop reconstruction. For encoders only: what they write says so.
     pub integer: bool,
+    /// 1 (fast) to 9 (small). For encoders only.
+    pub effort: u8,
 }
 
 impl<'a> Block<'a> {
-    /// All of a block of real numbers.
+    /// All of a block of real numbers, at effort 5.
     pub fn new(shape: &'a [usize]) -> Self {
-        Self { shape, valid: None, integer: false }
+        Self { shape, valid: None, integer: false, effort: 5 }
     }
 }
 
@@ -142,7 +144,7 @@ pub trait Analysis: Send {
 pub fn by_name(name: &str) -> Result<&'static Stage> {
     TRANSFORMS.iter().find(|s| s.name == name).ok_or_else(|| {
         let names: Vec<_> = TRANSFORMS.iter().map(|s| s.name).collect();
-        Error::invalid(format!("codecs are {} and lossless", names.join(", ")), format!("{name:?}"))
+        Error::invalid(format!("codecs are auto, {} and lossless", names.join(", ")), format!("{name:?}"))
     })
 }
 

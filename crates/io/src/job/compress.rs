@@ -252,6 +252,12 @@ impl Job<'_> {
             spec.codec = Codec::Lossless;
             spec.tolerance = Tolerance::LOSSLESS;
         }
+        if let (Codec::Auto, Some(_)) = (&spec.codec, spec.tolerance.mse) {
+            // One step for all chunks calls for one codec.
+            let chunks = self.probes(context)?;
+            let chunks: Vec<_> = chunks.iter().map(|(x, at)| (x, at.count.as_slice())).collect();
+            spec.codec = lithify_codec::auto::choose(&chunks, &spec)?;
+        }
         let blockwise = matches!(&spec.codec, Codec::Transform(s, _) if s.norm_rule == NormRule::PerBlock);
         match spec.tolerance.mse {
             Some(mse) if blockwise => spec.step = Some((12.0 * mse).sqrt()),
@@ -261,18 +267,27 @@ impl Job<'_> {
         Ok(spec)
     }
 
+    /// A few chunks, evenly spread.
+    fn probes(&self, context: &Context<'_>) -> Result<Vec<(Samples, ChunkAt)>> {
+        let mut grid = self.grid();
+        let n = grid.len().min(PROBES);
+        let picked: Vec<usize> = (0..n).map(|k| (2 * k + 1) * grid.len() / (2 * n)).collect();
+        let chunks = picked.into_iter().rev().map(|i| {
+            context.check()?;
+            let at = grid.swap_remove(i);
+            Ok((self.read(&at)?, at))
+        });
+        chunks.collect()
+    }
+
     /// One step for all chunks, searched on a few of them.
     fn search_step(&self, spec: &ChunkSpec, mse: f64, context: &Context<'_>) -> Result<f64> {
-        let grid = self.grid();
-        let n = grid.len().min(PROBES);
-        let mut probes = Vec::new();
-        for k in 0..n {
-            context.check()?;
-            let at = &grid[(2 * k + 1) * grid.len() / (2 * n)];
-            probes.push(Probe::new(&self.read(at)?, &at.count, spec)?);
-        }
+        let chunks = self.probes(context)?;
+        let n = chunks.len();
+        let probes = chunks.into_iter().map(|(x, at)| Probe::new(&x, &at.count, spec));
+        let mut probes = probes.collect::<lithify_codec::Result<Vec<_>>>()?;
         // A sample may be luckier than the whole.
-        let margin = if n == grid.len() { 0.999 } else { 0.98 };
+        let margin = if n == self.grid().len() { 0.999 } else { 0.98 };
         Ok(shared_step(&mut probes, mse * margin))
     }
 

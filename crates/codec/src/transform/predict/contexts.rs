@@ -91,7 +91,7 @@ pub struct Clues {
 /// Codes symbols under their contexts.
 #[derive(Debug)]
 pub struct SymbolCoder {
-    model: IntModel,
+    model: IntModel<8>,
 }
 
 impl SymbolCoder {

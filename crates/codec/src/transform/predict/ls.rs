@@ -135,6 +135,7 @@ impl LeastSquares {
         }
     }
 
+    #[inline(always)]
     fn learn(&mut self, decay: &[f64; MAX_MEMORIES]) {
         let n = self.n;
         for (m, memory) in self.memories.iter_mut().enumerate() {

@@ -22,6 +22,7 @@ use crate::entropy::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use geometry::Layout;
 use slices::Settings;
+use trial::Choice;
 
 /// The row in the table.
 pub const STAGE: Stage = Stage {
@@ -37,9 +38,9 @@ pub const STAGE: Stage = Stage {
             min: 1.0,
             max: 2.0,
         },
-        Param { name: "wide", doc: "1: more features", default: 0.0, min: 0.0, max: 1.0 },
-        Param { name: "memories", doc: "memories of the least squares", default: 2.0, min: 1.0, max: 3.0 },
-        Param { name: "every", doc: "learn from one sample of so many", default: 1.0, min: 1.0, max: 255.0 },
+        Param { name: "wide", doc: "1: more features", default: f64::NAN, min: 0.0, max: 1.0 },
+        Param { name: "memories", doc: "memories of the least squares", default: f64::NAN, min: 1.0, max: 3.0 },
+        Param { name: "every", doc: "learn from one sample of so many", default: f64::NAN, min: 1.0, max: 255.0 },
     ],
     norm_rule: NormRule::SharedStep,
     closed_loop: true,
@@ -47,9 +48,9 @@ pub const STAGE: Stage = Stage {
         Box::new(Predict {
             layout: params.count("layout"),
             alpha: Some(params.get("alpha")).filter(|a| !a.is_nan()),
-            wide: params.get("wide") >= 0.5,
-            memories: params.get("memories") as usize,
-            every: params.get("every") as u32,
+            wide: params.count("wide").map(|w| w > 0),
+            memories: params.count("memories"),
+            every: params.count("every"),
         })
     },
 };
@@ -58,9 +59,33 @@ pub const STAGE: Stage = Stage {
 struct Predict {
     layout: Option<usize>,
     alpha: Option<f64>,
+    wide: Option<bool>,
+    memories: Option<usize>,
+    every: Option<usize>,
+}
+
+/// What an effort buys, unless a parameter says otherwise.
+#[derive(Debug, Clone, Copy)]
+struct Preset {
     wide: bool,
     memories: usize,
-    every: u32,
+    /// One sample of so many is learned from.
+    every: usize,
+    /// All trials together code one part in so many of the block; 0 is no trial.
+    trials: usize,
+}
+
+impl Preset {
+    fn of(effort: u8) -> Self {
+        let (wide, memories, every, trials) = match effort {
+            0..=1 => (false, 1, 16, 0),
+            2..=3 => (false, 1, 8, 16),
+            4..=6 => (false, 2, 2, 8),
+            7..=8 => (false, 3, 1, 4),
+            _ => (true, 3, 1, 2),
+        };
+        Self { wide, memories, every, trials }
+    }
 }
 
 /// Steps of alpha on the wire.
@@ -76,14 +101,24 @@ impl Transform for Predict {
             .fold([f64::INFINITY, f64::NEG_INFINITY], |r, i| [r[0].min(x[i]), r[1].max(x[i])]);
         let range = if range[0] <= range[1] { range } else { [0.0; 2] };
         let norm = (0..x.len()).filter(|&i| counts(i)).map(|i| x[i] * x[i]).sum::<f64>().sqrt();
+        let preset = Preset::of(block.effort);
+        let preset = Preset {
+            wide: self.wide.unwrap_or(preset.wide),
+            memories: self.memories.unwrap_or(preset.memories),
+            every: self.every.unwrap_or(preset.every),
+            ..preset
+        };
         Ok(Box::new(Looked {
             options: self.clone(),
+            preset,
             x,
             shape: block.shape.to_vec(),
             valid: block.valid.map(<[bool]>::to_vec),
             integer: block.integer,
             range,
             norm,
+            sample: None,
+            choice: None,
         }))
     }
 
@@ -151,19 +186,38 @@ fn read_settings(src: &mut Reader<'_>, shape: &[usize]) -> Result<(Layout, Setti
 /// A block in hand.
 struct Looked {
     options: Predict,
+    preset: Preset,
     x: Vec<f64>,
     shape: Vec<usize>,
     valid: Option<Vec<bool>>,
     integer: bool,
     range: [f64; 2],
     norm: f64,
+    /// On which errors are estimated.
+    sample: Option<Box<Looked>>,
+    /// Made for the whole block once a step is known.
+    choice: Option<Choice>,
 }
 
+/// Samples on which the error of a step is measured.
+const ERROR_SAMPLE: usize = 20_000;
+
 impl Looked {
+    fn n_valid(&self) -> usize {
+        self.valid.as_ref().map_or(self.x.len(), |m| m.iter().filter(|v| **v).count())
+    }
+
+    /// Sum of squared errors at that step.
+    fn error_at(&self, choice: &Choice, step: f64) -> f64 {
+        let (_, y) = self.encode_with(&choice.layout, &self.settings(step.max(f64::MIN_POSITIVE), choice.alpha));
+        let counts = |i: usize| self.valid.as_ref().is_none_or(|m| m[i]);
+        (0..y.len()).filter(|&i| counts(i)).map(|i| (y[i] - self.x[i]) * (y[i] - self.x[i])).sum()
+    }
+
     fn settings(&self, width: f64, alpha: f64) -> Settings {
         let alpha = 1.0 + ((alpha - 1.0) * ALPHA).floor() / ALPHA;
-        let Predict { wide, memories, every, .. } = self.options;
-        Settings { width, alpha, range: self.range, integer: self.integer, wide, memories, every }
+        let Preset { wide, memories, every, .. } = self.preset;
+        Settings { width, alpha, range: self.range, integer: self.integer, wide, memories, every: every as u32 }
     }
 
     fn encode_with(&self, layout: &Layout, settings: &Settings) -> (Vec<u8>, Vec<f64>) {
@@ -180,9 +234,24 @@ impl Looked {
 
 impl Analysis for Looked {
     fn squared_error(&mut self, step: f64) -> f64 {
-        // Errors are spread evenly over the bins, except where most samples fall in one.
-        let n = self.valid.as_ref().map_or(self.x.len(), |m| m.iter().filter(|v| **v).count());
-        step * step / 12.0 * n as f64
+        // Errors are spread evenly over the bins, except where most samples fall in one: a sample tells.
+        let sample = match self.sample.take() {
+            Some(sample) => sample,
+            None => {
+                let mut sample = trial::sample(self, ERROR_SAMPLE);
+                let layouts = Layout::candidates(&self.shape);
+                sample.choice = Some(trial::choose(&sample, layouts, step));
+                Box::new(sample)
+            }
+        };
+        let n = self.n_valid();
+        let share = n as f64 / sample.n_valid().max(1) as f64;
+        let error = match &sample.choice {
+            Some(choice) => sample.error_at(choice, step),
+            None => step * step / 12.0 * n as f64,
+        };
+        self.sample = Some(sample);
+        error * share
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
@@ -191,8 +260,12 @@ impl Analysis for Looked {
             Goal::Relative(e) => e * self.norm * (12.0 / self.x.len() as f64).sqrt(),
         };
         let width = width.max(f64::MIN_POSITIVE);
-        let candidates = Layout::candidates(&self.shape);
-        let choice = trial::choose(self, candidates, width);
-        Ok(self.encode_with(&choice.layout, &self.settings(width, choice.alpha)))
+        let choice = match self.choice.take() {
+            Some(choice) => choice,
+            None => trial::choose(self, Layout::candidates(&self.shape), width),
+        };
+        let coded = self.encode_with(&choice.layout, &self.settings(width, choice.alpha));
+        self.choice = Some(choice);
+        Ok(coded)
     }
 }

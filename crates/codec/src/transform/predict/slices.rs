@@ -69,6 +69,7 @@ struct Prepared {
     other: Vec<Offset>,
     /// Columns nearer to an edge need checks.
     reach: usize,
+    n_features: usize,
 }
 
 /// Of the samples on the line, -h, h, -3h, 3h: which exist, and the cubic through them.
@@ -154,9 +155,33 @@ const MAX_ERROR: f32 = 1e9;
 
 /// Codes `v`, slices in sequence, in place: an encoder's samples become their reconstructions, a decoder's are overwritten.
 pub fn code<C: BinaryCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g: Geometry, settings: &Settings) {
-    if v.is_empty() {
-        return;
+    if !v.is_empty() {
+        pulp::Arch::new().dispatch(Sequence { c, v, valid, g, settings });
     }
+}
+
+/// The arguments of [`code`], to be run by code compiled for the widest vectors of the machine. Which ones makes no difference to
+/// the result: every sum has its order, and nothing is contracted.
+struct Sequence<'a, C> {
+    c: &'a mut C,
+    v: &'a mut [f64],
+    valid: Option<&'a [bool]>,
+    g: Geometry,
+    settings: &'a Settings,
+}
+
+impl<C: BinaryCoder> pulp::WithSimd for Sequence<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { c, v, valid, g, settings } = self;
+        sequence(c, v, valid, g, settings);
+    }
+}
+
+#[inline(always)]
+fn sequence<C: BinaryCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g: Geometry, settings: &Settings) {
     let widths = settings.widths(g.levels());
     let passes: Vec<Prepared> = g
         .passes()
@@ -164,7 +189,8 @@ pub fn code<C: BinaryCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g:
         .map(|pass| {
             let (own, other) = offsets(&pass, g, settings.wide);
             let reach = own.iter().chain(&other).map(|o| o.dx.unsigned_abs()).max().unwrap_or(0);
-            Prepared { pass, own, other, reach: reach.max(2 * pass.x.1) }
+            let n_features = n_features(&own, &other, g);
+            Prepared { pass, own, other, reach: reach.max(2 * pass.x.1), n_features }
         })
         .collect();
     // A vertical and a horizontal model for each level.
@@ -191,10 +217,11 @@ pub fn code<C: BinaryCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g:
         code_anchors(c, &mut anchors, v, valid, g, settings, widths[g.levels() as usize], first, plane);
         for p in &passes {
             let slot = 2 * p.pass.level as usize + usize::from(p.pass.vertical);
-            let n = n_features(p, g);
             let mut ls = match models[slot].take() {
                 Some(ls) => ls,
-                None => LeastSquares::new(n, settings.memories, models.get(slot + 2).and_then(Option::as_ref)),
+                None => {
+                    LeastSquares::new(p.n_features, settings.memories, models.get(slot + 2).and_then(Option::as_ref))
+                }
             };
             let slice = Slice { g, settings, first, t, z, width: widths[p.pass.level as usize], valid };
             slice.code(c, &mut symbols, v, p, &mut ls, memory, &before, &mut learned);
@@ -209,16 +236,15 @@ pub fn code<C: BinaryCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g:
 }
 
 /// Own features, those of the slice before, of the step before, centre of the one before that, mean.
-fn n_features(p: &Prepared, g: Geometry) -> usize {
+fn n_features(own: &[Offset], other: &[Offset], g: Geometry) -> usize {
     let others = usize::from(g.nz > 1) + usize::from(g.nt > 1);
-    let n = p.own.len() + others * p.other.len() + 2 * others.min(1);
-    n.min(MAX)
+    own.len() + others * other.len() + 2 * others.min(1)
 }
 
 #[allow(clippy::too_many_arguments)] // one call site; a struct would only rename them
 fn code_anchors<C: BinaryCoder>(
     c: &mut C,
-    model: &mut IntModel,
+    model: &mut IntModel<2>,
     v: &mut [f64],
     valid: Option<&[bool]>,
     g: Geometry,
@@ -307,6 +333,8 @@ impl Slice<'_> {
             _ => 0,
         };
         let has_mean = memory.n > 0 && (nt > 1 || nz > 1);
+        let step = if pass.vertical { h * nx } else { h };
+        let mut f: Row = [0.0; MAX];
         let mut own_rows: Vec<(usize, Offset)> = Vec::with_capacity(p.own.len());
         let mut other_rows: Vec<(usize, Offset)> = Vec::with_capacity(p.other.len());
         for y in (pass.y.0..ny).step_by(sy) {
@@ -317,39 +345,46 @@ impl Slice<'_> {
             other_rows.extend(p.other.iter().copied().enumerate().filter(|(_, o)| in_rows(o)));
             let line_rows = [0, 1, 2, 3].map(|k| in_rows(&p.own[k]));
             let latitude = y * 255 / (ny - 1).max(1);
+            let row_line = Line::new(line_rows, [0; 4], 0);
             for x in (pass.x.0..nx).step_by(sx) {
                 let j = y * nx + x;
                 let i = self.first + j;
                 let inside = x >= p.reach && x + p.reach < nx;
                 let in_columns = |o: &Offset| x.checked_add_signed(o.dx).is_some_and(|c| c < nx);
                 let mut exists = line_rows;
-                if !inside && !pass.vertical {
-                    for k in 0..4 {
-                        exists[k] = exists[k] && in_columns(&p.own[k]);
-                    }
-                }
-                let step = if pass.vertical { h * nx } else { h };
                 let at = [i.wrapping_sub(step), i + step, i.wrapping_sub(3 * step), i + 3 * step];
-                let line = Line::new(exists, at, self.first);
+                let line = if inside || pass.vertical {
+                    Line { at: std::array::from_fn(|k| if exists[k] { at[k] } else { self.first }), ..row_line }
+                } else {
+                    exists = std::array::from_fn(|k| exists[k] && in_columns(&p.own[k]));
+                    Line::new(exists, at, self.first)
+                };
                 let base = line.cubic(v, 0);
-                let mut f: Row = [0.0; MAX];
+                f[..p.n_features].fill(0.0);
                 for k in 0..4 {
                     if exists[k] {
                         f[k] = v[line.at[k]] - base;
                     }
                 }
-                for (k, o) in &own_rows {
-                    if inside || in_columns(o) {
+                if inside {
+                    for (k, o) in &own_rows {
+                        f[*k] = v[i.wrapping_add_signed(o.back)] - base;
+                    }
+                } else {
+                    for (k, o) in own_rows.iter().filter(|(_, o)| in_columns(o)) {
                         f[*k] = v[i.wrapping_add_signed(o.back)] - base;
                     }
                 }
-                for &(back, feature) in &groups {
-                    if back > 0 {
-                        let base = line.cubic(v, back);
+                for &(back, feature) in groups.iter().filter(|(back, _)| *back > 0) {
+                    let base = line.cubic(v, back);
+                    let f = &mut f[feature..];
+                    if inside {
                         for (k, o) in &other_rows {
-                            if inside || in_columns(o) {
-                                f[feature + k] = v[(i - back).wrapping_add_signed(o.back)] - base;
-                            }
+                            f[*k] = v[(i - back).wrapping_add_signed(o.back)] - base;
+                        }
+                    } else {
+                        for (k, o) in other_rows.iter().filter(|(_, o)| in_columns(o)) {
+                            f[*k] = v[(i - back).wrapping_add_signed(o.back)] - base;
                         }
                     }
                 }

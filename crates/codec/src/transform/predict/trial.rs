@@ -1,8 +1,8 @@
 //! Which layout and which spread of bins over the levels: coded bytes of a sample decide.
 
 use super::geometry::Layout;
-use super::{Looked, Predict};
-use crate::block::{crop, n_samples};
+use super::{Looked, Predict, Preset};
+use crate::block::{crop, part_shape};
 
 /// What was chosen.
 pub struct Choice {
@@ -14,9 +14,7 @@ pub struct Choice {
 
 /// Spreads worth trying, beside an even one.
 const ALPHAS: [f64; 2] = [1.15, 1.3];
-/// All trials together code this part of the block ..
-const SHARE: usize = 4;
-/// .. but each at least so many samples: fewer do not show what least squares will learn.
+/// Each trial codes at least so many samples: fewer do not show what least squares will learn.
 const LEAST: usize = 40_000;
 
 /// The choice with the fewest bytes at that bin width.
@@ -26,7 +24,13 @@ pub fn choose(block: &Looked, candidates: Vec<Layout>, width: f64) -> Choice {
         Some(i) => vec![candidates[i.min(candidates.len() - 1)].clone()],
         None => candidates,
     };
-    let sample = sample(block, (block.x.len() / (SHARE * layouts.len())).max(LEAST));
+    let trials = block.preset.trials;
+    if trials == 0 {
+        let layout =
+            layouts.into_iter().next_back().unwrap_or(Layout { axes: (0..block.shape.len()).collect(), planar: 1 });
+        return Choice { layout, alpha: alpha.unwrap_or(1.0) };
+    }
+    let sample = sample(block, (block.x.len() / (trials * layouts.len())).max(LEAST));
     let cost = |layout: &Layout, alpha: f64| sample.encode_with(layout, &sample.settings(width, alpha)).0.len();
     let start = alpha.unwrap_or(1.0);
     let Some((layout, _)) = best(layouts, |l| cost(l, start)) else {
@@ -53,24 +57,21 @@ fn best<T>(all: Vec<T>, cost: impl Fn(&T) -> usize) -> Option<(T, usize)> {
 }
 
 /// A part of about `n` samples with as even sides as the block has; of several places, the one with most valid samples.
-fn sample(block: &Looked, n: usize) -> Looked {
-    let mut count = block.shape.clone();
-    while n_samples(&count).is_some_and(|all| all > n) {
-        match (0..count.len()).max_by_key(|&d| count[d]) {
-            Some(d) if count[d] > 1 => count[d] = count[d].div_ceil(2),
-            _ => break,
-        }
-    }
+pub fn sample(block: &Looked, n: usize) -> Looked {
+    let count = part_shape(&block.shape, n);
     let places =
         (1..=3).map(|k| -> Vec<usize> { block.shape.iter().zip(&count).map(|(s, c)| (s - c) * k / 4).collect() });
     let valid = |start: &Vec<usize>| block.valid.as_ref().map(|m| crop(m, &block.shape, start, &count));
     let n_valid = |start: &Vec<usize>| valid(start).map_or(0, |m| m.iter().filter(|v| **v).count());
     let start = places.max_by_key(|s| n_valid(s)).unwrap_or_default();
     Looked {
-        options: Predict { wide: false, every: block.options.every.max(4), ..block.options.clone() },
+        options: block.options.clone(),
+        preset: Preset { wide: false, every: block.preset.every.max(4), ..block.preset },
         x: crop(&block.x, &block.shape, &start, &count),
         valid: valid(&start),
         shape: count,
+        sample: None,
+        choice: None,
         ..*block
     }
 }

@@ -50,8 +50,8 @@ fn size(v: i64) -> u64 {
 /// Models for coefficients, kept over several tensors of one stream.
 pub struct Coefficients {
     grain: Grain,
-    symbols: IntModel,
-    empty: BitModel,
+    symbols: IntModel<8>,
+    empty: BitModel<4>,
 }
 
 /// Running means of sizes, in 1/256, one for each index of a mode.
