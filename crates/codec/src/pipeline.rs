@@ -96,8 +96,7 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
         return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
     }
     if let Codec::Auto = spec.codec {
-        let codec = auto::choose(&[(x, shape)], spec)?;
-        return encode_chunk(x, shape, &ChunkSpec { codec, ..spec.clone() });
+        return auto::encode(x, shape, spec);
     }
     match_samples!(x, v => encode_typed(v, shape, spec))
 }

@@ -26,7 +26,7 @@ use trial::Choice;
 
 /// The row in the table.
 pub const STAGE: Stage = Stage {
-    id: 6,
+    id: 5,
     name: "predict",
     doc: "closed-loop prediction by online least squares, context-coded",
     params: &[
