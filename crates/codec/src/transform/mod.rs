@@ -7,6 +7,7 @@ use crate::spec::Params;
 pub mod identity;
 pub mod open_loop;
 pub mod tensor;
+pub mod wavelet;
 
 pub use open_loop::{Linear, OpenLoop};
 
@@ -67,7 +68,8 @@ impl std::fmt::Debug for Stage {
 }
 
 /// Every transform that this build knows.
-pub const TRANSFORMS: &[Stage] = &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED, tensor::coded::STAGE];
+pub const TRANSFORMS: &[Stage] =
+    &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED, tensor::coded::STAGE, wavelet::STAGE];
 
 /// How good an encoding is asked to be, in the units of the numbers handed to [`Transform::analyse`].
 #[derive(Debug, Clone, Copy, PartialEq)]
