@@ -2,7 +2,7 @@
 
 pub(crate) mod basis;
 pub mod coded;
-mod coefficients;
+pub(crate) mod coefficients;
 mod fold;
 pub mod hgfdr;
 mod ht;

@@ -276,3 +276,41 @@ fn advance(index: &mut [usize], len: impl Fn(usize) -> usize) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_and_groups_hold_every_number_once() {
+        for shape in [&[][..], &[1, 7], &[300, 2], &[13, 1, 57, 90], &[5, 20, 9, 64], &[2; 8]] {
+            for learned in [false, true] {
+                let layout = Layout::new(shape, learned);
+                let mut seen = vec![0u8; layout.n_planes() * layout.plane()];
+                assert_eq!(seen.len(), shape.iter().product::<usize>());
+                for (sheet, band) in
+                    layout.groups.iter().flat_map(|g| &g.sheets).flat_map(|s| layout.bands.iter().map(move |b| (s, b)))
+                {
+                    for y in band.y..band.y + band.height {
+                        let at = sheet.plane * layout.plane() + y * layout.width() + band.x;
+                        seen[at..at + band.width].iter_mut().for_each(|n| *n += 1);
+                    }
+                }
+                assert!(seen.iter().all(|&n| n == 1), "{shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_band_refers_to_comes_before_it() {
+        let layout = Layout::new(&[30, 6, 50, 70], false);
+        for (i, band) in layout.bands.iter().enumerate() {
+            assert!(band.parent.into_iter().chain(band.siblings.into_iter().flatten()).all(|j| j < i));
+        }
+        let mut coded = vec![false; layout.n_planes()];
+        for sheet in layout.groups.iter().flat_map(|g| &g.sheets) {
+            assert!([sheet.up, sheet.beyond, sheet.coarser].into_iter().flatten().all(|plane| coded[plane]));
+            coded[sheet.plane] = true;
+        }
+    }
+}

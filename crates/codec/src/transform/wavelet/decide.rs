@@ -169,6 +169,38 @@ impl Spread {
         Choice { edges: edges.collect() }
     }
 
+    /// Bits of the symbols for a step, each under its class.
+    pub fn bits(&self, step: f64) -> f64 {
+        let inverse = 1.0 / step;
+        let choice = self.choose(step);
+        let mut counts = vec![[0f64; 5]; N_CLASSES];
+        for bin in &self.bins {
+            let (low, width) = (bin.low * inverse, (bin.high - bin.low) * inverse);
+            let class = &mut counts[bin.class];
+            if bin.high * inverse < 0.5 {
+                class[0] += bin.count;
+                continue;
+            }
+            let part = bin.count / POINTS.len() as f64;
+            for p in POINTS {
+                let q = choice.symbol(bin.class as u8, low + p * width);
+                class[q.min(3) as usize] += part;
+                class[4] += part * (q - 3).max(0) as f64;
+            }
+        }
+        let bits = counts.iter().map(|n| {
+            let total = n[..4].iter().sum::<f64>();
+            let kinds: f64 = n[..4].iter().filter(|&&n| n > 0.0).map(|&n| n * (total / n).log2()).sum();
+            let signs = total - n[0];
+            // A geometric law beyond 3.
+            let beyond = n[4] / n[3].max(1.0);
+            let rest =
+                if n[4] > 0.0 { n[3] * ((1.0 + beyond).log2() + beyond * (1.0 + 1.0 / beyond).log2()) } else { 0.0 };
+            kinds + signs + rest
+        });
+        bits.sum()
+    }
+
     /// Squared error of the coefficients for a step, without touching them.
     pub fn error(&self, step: f64) -> f64 {
         let inverse = 1.0 / step;
@@ -243,4 +275,36 @@ fn around(
         weight += 1.0;
     }
     if weight > 0.0 { weight } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::uniform;
+
+    #[test]
+    fn bins_foretell_what_quantizing_leaves() {
+        let shape = [6, 80, 90];
+        let layout = Layout::new(&shape, false);
+        let n: usize = shape.iter().product();
+        // Sizes that differ from place to place, most of them small.
+        let c: Vec<f64> =
+            (0..n as u64).map(|i| (uniform(i) - 0.5) * (uniform(i / 500 + n as u64) * 9.0).exp2()).collect();
+        let spread = Spread::of(&c, &layout);
+        let mut bits = f64::INFINITY;
+        for step in [1e-3, 0.3, 5.0, 40.0] {
+            let choice = spread.choose(step);
+            let mut tally = Tally::default();
+            for (v, &class) in c.iter().zip(&spread.classes) {
+                let u = v.abs() / step;
+                let q = choice.symbol(class, u);
+                let d = u - q as f64;
+                if q == 0 { tally.lose(1.0, u * u) } else { tally.keep(1.0, q, d, d * d) }
+            }
+            let error = tally.error() * step * step;
+            assert!((spread.error(step) / error - 1.0).abs() < 0.02, "{step}: {} {error}", spread.error(step));
+            assert!(spread.bits(step) < bits);
+            bits = spread.bits(step);
+        }
+    }
 }

@@ -234,7 +234,7 @@ impl<'a> Coding<'a> {
     ) -> Vec<bool> {
         let layout = self.layout;
         let band = &layout.bands[band_at];
-        let (tiles_y, tiles_x) = (band.height.div_ceil(TILE), band.width.div_ceil(TILE));
+        let tiles_x = band.width.div_ceil(TILE);
         let sum = |tiles: &[u8], band: usize, plane: usize, y: usize, x: usize| {
             let b = &layout.bands[band];
             let (ny, nx) = (b.height.div_ceil(TILE), b.width.div_ceil(TILE));
@@ -285,7 +285,6 @@ impl<'a> Coding<'a> {
             };
             full.push(!self.empty.code(coder, empty(), &contexts, set));
         }
-        let _ = tiles_y;
         full
     }
 
