@@ -1,4 +1,5 @@
 //! Quantization: numbers to integer symbols.
 
+pub mod centroid;
 pub mod log;
 pub mod residual;

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod open_loop;
 pub mod predict;
 pub mod tensor;
+pub mod wavelet;
 
 pub use open_loop::{Linear, OpenLoop};
 
@@ -68,8 +69,14 @@ impl std::fmt::Debug for Stage {
 }
 
 /// Every transform that this build knows.
-pub const TRANSFORMS: &[Stage] =
-    &[identity::STAGE, tensor::hgfdr::STAGE, tensor::hgfdr::BLOCKED, tensor::coded::STAGE, predict::STAGE];
+pub const TRANSFORMS: &[Stage] = &[
+    identity::STAGE,
+    tensor::hgfdr::STAGE,
+    tensor::hgfdr::BLOCKED,
+    tensor::coded::STAGE,
+    predict::STAGE,
+    wavelet::STAGE,
+];
 
 /// How good an encoding is asked to be, in the units of the numbers handed to [`Transform::analyse`].
 #[derive(Debug, Clone, Copy, PartialEq)]

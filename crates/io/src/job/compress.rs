@@ -5,7 +5,8 @@
 //! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`) get a first pass over it.
 //! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
-//! 5. The error of the whole variable is checked; a norm that was missed is encoded again with a finer step.
+//! 5. The error of the whole variable is checked; a norm that was missed is encoded again with a finer step, one that has room to
+//!    spare once with a wider one.
 //! 6. The certificate is written as attribute `lithify`.
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ use crate::zarr::{Layout, ZarrWriter, configuration_of};
 
 /// Chunks on which a shared step is searched.
 const PROBES: usize = 4;
+/// A step that could be wider by more than this is tried once more.
+const SLACK: f64 = 1.01;
 /// Further attempts when a norm was missed.
 const RETRIES: usize = 4;
 
@@ -301,6 +304,8 @@ impl Job<'_> {
         let started = Instant::now();
         let mut spec = plan.clone();
         let mut attempt = 0;
+        // What kept the norm with room to spare, while a wider step is tried.
+        let mut spare: Option<(Spool, CodedVariable)> = None;
         let coded = loop {
             // A norm is known to hold at the end only: until then the payloads wait in a file of their own.
             let mut spool = if spec.step.is_some() { Some(Spool::new()?) } else { None };
@@ -308,6 +313,17 @@ impl Job<'_> {
                 Some(spool) => spool.push(&payload),
                 None => writer.write_payload(&self.path, &at.index, payload),
             })?;
+            let kept = self.promise.kept(&coded.stats);
+            let room = room(&spec.tolerance, &coded.stats);
+            if kept && attempt == 0 && spare.is_none() && room > SLACK {
+                spec.step = spec.step.map(|s| s * room * 0.997);
+                spare = spool.map(|spool| (spool, coded));
+                continue;
+            }
+            let (spool, coded) = match spare.take() {
+                Some((spool, coded)) if !kept => (Some(spool), coded),
+                _ => (spool, coded),
+            };
             if self.promise.kept(&coded.stats) {
                 if let Some(spool) = spool {
                     spool.pour(&self.grid(), |at, payload| writer.write_payload(&self.path, &at.index, payload))?;
@@ -393,6 +409,16 @@ impl Job<'_> {
             },
         )?;
         Ok(coded)
+    }
+}
+
+/// By how much a step could be wider with the norm still kept; 1 where other bounds have a say.
+fn room(t: &Tolerance, stats: &ErrorStats) -> f64 {
+    match (t.mse, t.abs, t.rel, t.l2_block) {
+        (Some(mse), None, None, None) if stats.sum_sq_err > 0.0 => {
+            (mse * stats.field.n_valid as f64 / stats.sum_sq_err).sqrt()
+        }
+        _ => 1.0,
     }
 }
 

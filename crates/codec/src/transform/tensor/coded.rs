@@ -24,6 +24,7 @@ use crate::bits::{Reader, Writer};
 use crate::block::{crop, strides};
 use crate::entropy::{BinaryCoder, Decoder, Encoder};
 use crate::error::{Error, Result};
+use crate::quantize::centroid::{MAX_STEP, MIN_STEP, Tally, largest_step, symbol, value};
 use crate::transform::{Analysis, Block, Goal, NormRule, Region, Stage, Transform};
 
 /// The stage.
@@ -45,12 +46,6 @@ const LAMBDA: f64 = 0.1;
 const MAX_LEARNED: usize = 512;
 /// Numbers that bases are compared on.
 const SAMPLE: usize = 1 << 19;
-/// Steps for samples of size 1: finer ones than an f64 can tell, and coarser ones than anything, are not needed.
-const MIN_STEP: f64 = 1e-16;
-/// See [`MIN_STEP`].
-const MAX_STEP: f64 = 1e9;
-/// Shifts are stored in this fraction of a step.
-const SHIFT: f64 = 1.0 / 128.0;
 
 struct Tensor;
 
@@ -245,18 +240,6 @@ fn gain(core: &[f64], modes: &[Mode], sides: &[usize], step: f64) -> f64 {
     if before > 0.0 { (after / before).ln() } else { 0.0 }
 }
 
-/// What a symbol stands for.
-fn value(q: i64, step: f64, shifts: [i8; 3]) -> f64 {
-    let class = match q.unsigned_abs() {
-        0 => return 0.0,
-        1 => 0,
-        2 => 1,
-        _ => 2,
-    };
-    let size = (q.unsigned_abs() as f64 + f64::from(shifts[class]) * SHIFT) * step;
-    if q < 0 { -size } else { size }
-}
-
 impl Analysed {
     /// The core in the bases that suit `step`. They depend on nothing but the block and the step's nearest power of two.
     fn settle(&mut self, step: f64) -> &mut State {
@@ -370,36 +353,6 @@ fn choose_mode(core: &[f64], [before, n, after]: [usize; 3], step: f64) -> Optio
     best.1
 }
 
-/// `v` rounded to zero below `dead`, else to the nearest integer; small enough that nothing overflows later.
-fn symbol(v: f64, dead: f64) -> i64 {
-    if v.abs() < dead { 0 } else { v.round_ties_even().clamp(-4e18, 4e18) as i64 }
-}
-
-/// What quantizing a core comes to.
-#[derive(Default)]
-struct Tally {
-    /// Squared sizes of what became zero, and (number, sum, sum of squares) of size minus symbol for symbols of size 1, 2, more;
-    /// in steps.
-    lost: f64,
-    classes: [[f64; 3]; 3],
-}
-
-impl Tally {
-    fn shifts(&self) -> [i8; 3] {
-        self.classes.map(|[n, s, _]| if n > 0.0 { (s / n / SHIFT).round().clamp(-127.0, 127.0) as i8 } else { 0 })
-    }
-
-    /// Sum of squared errors, in squared steps.
-    fn error(&self) -> f64 {
-        let shifts = self.shifts();
-        let classes = self.classes.iter().zip(shifts).map(|([n, s, ss], shift)| {
-            let c = f64::from(shift) * SHIFT;
-            ss - 2.0 * c * s + n * c * c
-        });
-        self.lost + classes.sum::<f64>()
-    }
-}
-
 /// Quantizes a core, handing each nonzero symbol to `put`. A symbol becomes smaller by one where the bits saved, as a geometric law
 /// with the mean size of the neighbours puts them, are worth it.
 fn quantize(core: &[f64], shape: &[usize], step: f64, mut put: impl FnMut(usize, i64)) -> Tally {
@@ -432,14 +385,11 @@ fn quantize(core: &[f64], shape: &[usize], step: f64, mut put: impl FnMut(usize,
             }
         }
         if q == 0 {
-            tally.lost += size * size;
+            tally.lose(1.0, size * size);
             continue;
         }
         let d = size - q as f64;
-        let class = &mut tally.classes[(q - 1).min(2) as usize];
-        class[0] += 1.0;
-        class[1] += d;
-        class[2] += d * d;
+        tally.keep(1.0, q, d, d * d);
         put(at, if c < 0.0 { -q } else { q });
     }
     tally
@@ -505,25 +455,6 @@ impl Analysed {
         }
         step
     }
-}
-
-/// The largest step within the factor `precision` that leaves at most `budget`, for an error that grows with the step.
-fn largest_step(first: f64, budget: f64, precision: f64, mut error: impl FnMut(f64) -> f64) -> f64 {
-    let (mut low, mut high, mut factor) = (first, first, 1.04);
-    if error(first) <= budget {
-        while high < MAX_STEP && error(high) <= budget {
-            (low, high, factor) = (high, (high * factor).min(MAX_STEP), factor * factor);
-        }
-    } else {
-        while low > MIN_STEP && error(low) > budget {
-            (low, high, factor) = ((low / factor).max(MIN_STEP), low, factor * factor);
-        }
-    }
-    while high > low * precision {
-        let middle = low * (high / low).sqrt();
-        if error(middle) <= budget { low = middle } else { high = middle }
-    }
-    low
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Tensor codecs: Adaptive-HGFDR and Blocked-HGFDR as published ([`hgfdr`]), and their coded successor ([`coded`]).
 
-mod basis;
+pub(crate) mod basis;
 pub mod coded;
-mod coefficients;
+pub(crate) mod coefficients;
 mod fold;
 pub mod hgfdr;
 mod ht;
-mod linalg;
+pub(crate) mod linalg;
