@@ -41,7 +41,7 @@ enum Command {
         #[arg(long, default_value = "docs/bench")]
         out: PathBuf,
         /// Our codec for the lossy rows
-        #[arg(long, default_value = "tensor")]
+        #[arg(long, default_value = "auto")]
         codec: String,
     },
 }

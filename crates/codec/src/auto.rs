@@ -15,7 +15,7 @@ const SHARE: usize = 16;
 const LEAST: usize = 1 << 16;
 /// What an adaptive model may pay for learning, in bytes, and how well a sample stands for the whole beyond that.
 const LEARNING: f64 = 1000.0;
-const LIKENESS: f64 = 1.03;
+const LIKENESS: f64 = 1.1;
 
 /// The smallest encoding of a chunk.
 ///

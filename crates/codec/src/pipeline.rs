@@ -427,7 +427,7 @@ fn lossy_with<T: Sample>(
     let mut residuals = Vec::new();
     let bins = plan.bins.filter(|_| !stage.closed_loop);
     if let Some(bins) = bins {
-        let q: Vec<i64> = recon
+        let mut q: Vec<i64> = recon
             .iter_mut()
             .enumerate()
             .map(|(i, t)| {
@@ -440,7 +440,7 @@ fn lossy_with<T: Sample>(
             })
             .collect();
         if q.iter().any(|q| *q != 0) {
-            residuals = residual::encode(&q, chunk.shape, chunk.valid);
+            residuals = residual::encode(&mut q, chunk.shape, chunk.valid);
         }
     }
     let mut y = finalize(plan.domain, &recon, sides);

@@ -9,11 +9,10 @@ use crate::bits::Reader;
 use crate::entropy::{BinaryCoder, Decoder, Encoder, IntModel};
 use crate::error::Result;
 
-/// Coded bytes of `q`.
-pub fn encode(q: &[i64], shape: &[usize], valid: Option<&[bool]>) -> Vec<u8> {
+/// Coded bytes of `q`; those of invalid samples become 0.
+pub fn encode(q: &mut [i64], shape: &[usize], valid: Option<&[bool]>) -> Vec<u8> {
     let mut coder = Encoder::new();
-    let mut q = q.to_vec();
-    code(&mut coder, &mut q, shape, valid);
+    code(&mut coder, q, shape, valid);
     coder.finish()
 }
 
@@ -88,7 +87,7 @@ mod tests {
             let q: Vec<i64> = (0..n as i64).map(|i| if i % 97 == 0 { i << 40 } else { i * i % 7 - 3 }).collect();
             let valid: Vec<bool> = (0..n).map(|i| i % 5 > 0).collect();
             for m in [None, Some(&valid[..])] {
-                let bytes = encode(&q, shape, m);
+                let bytes = encode(&mut q.clone(), shape, m);
                 let back = decode(Reader::new(&bytes, "test"), n, shape, m).unwrap();
                 assert!((0..n).all(|i| back[i] == if m.is_some_and(|m| !m[i]) { 0 } else { q[i] }));
             }

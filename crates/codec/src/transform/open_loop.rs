@@ -69,10 +69,10 @@ impl<L: Linear> Analysis for Coefficients<L> {
             Goal::Relative(e) => self.step_for((e * self.norm).powi(2)),
         } / self.linear.gain(&self.shape);
         let step = step.max(f64::MIN_POSITIVE);
-        let q: Vec<i64> = self.c.iter().map(|&c| quantize(c, step)).collect();
+        let mut q: Vec<i64> = self.c.iter().map(|&c| quantize(c, step)).collect();
         let mut w = Writer::new();
         w.f64(step);
-        w.bytes.extend(residual::encode(&q, &self.shape, None));
+        w.bytes.extend(residual::encode(&mut q, &self.shape, None));
         let mut x: Vec<f64> = q.into_iter().map(|q| q as f64 * step).collect();
         self.linear.inverse(&self.shape, &mut x);
         Ok((w.bytes, x))

@@ -14,6 +14,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use lithify_codec::block::part_shape;
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
 use lithify_codec::{
@@ -258,7 +259,7 @@ impl Job<'_> {
         if let (Codec::Auto, Some(_)) = (&spec.codec, spec.tolerance.mse) {
             // One step for all chunks calls for one codec.
             let chunks = self.probes(context)?;
-            let chunks: Vec<_> = chunks.iter().map(|(x, at)| (x, at.count.as_slice())).collect();
+            let chunks: Vec<_> = chunks.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
             spec.codec = lithify_codec::auto::choose(&chunks, &spec)?;
         }
         let blockwise = matches!(&spec.codec, Codec::Transform(s, _) if s.norm_rule == NormRule::PerBlock);
@@ -270,15 +271,18 @@ impl Job<'_> {
         Ok(spec)
     }
 
-    /// A few chunks, evenly spread.
-    fn probes(&self, context: &Context<'_>) -> Result<Vec<(Samples, ChunkAt)>> {
+    /// A few chunks, evenly spread, or as much of the middle of each as makes one chunk in all.
+    fn probes(&self, context: &Context<'_>) -> Result<Vec<(Samples, Vec<usize>)>> {
         let mut grid = self.grid();
         let n = grid.len().min(PROBES);
         let picked: Vec<usize> = (0..n).map(|k| (2 * k + 1) * grid.len() / (2 * n)).collect();
         let chunks = picked.into_iter().rev().map(|i| {
             context.check()?;
             let at = grid.swap_remove(i);
-            Ok((self.read(&at)?, at))
+            let count = part_shape(&at.count, at.count.iter().product::<usize>() / n);
+            let middle = |d: usize| at.start[d] + (at.count[d] - count[d]) / 2;
+            let start = (0..count.len()).map(middle).collect();
+            Ok((self.read(&ChunkAt { start, count: count.clone(), ..at })?, count))
         });
         chunks.collect()
     }
@@ -287,10 +291,10 @@ impl Job<'_> {
     fn search_step(&self, spec: &ChunkSpec, mse: f64, context: &Context<'_>) -> Result<f64> {
         let chunks = self.probes(context)?;
         let n = chunks.len();
-        let probes = chunks.into_iter().map(|(x, at)| Probe::new(&x, &at.count, spec));
+        let probes = chunks.into_iter().map(|(x, shape)| Probe::new(&x, &shape, spec));
         let mut probes = probes.collect::<lithify_codec::Result<Vec<_>>>()?;
         // A sample may be luckier than the whole.
-        let margin = if n == self.grid().len() { 0.999 } else { 0.98 };
+        let margin = if n == 1 && self.grid().len() == 1 { 0.999 } else { 0.98 };
         Ok(shared_step(&mut probes, mse * margin))
     }
 

@@ -159,7 +159,7 @@ impl Analysis for Analysed {
     fn squared_error(&mut self, step: f64) -> f64 {
         let factor = pow2(self.exponent);
         let step = on_wire(step / factor);
-        self.best(step).error(step) * factor * factor
+        self.packet(step).error(step) * factor * factor
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
@@ -167,7 +167,10 @@ impl Analysis for Analysed {
             Goal::Step(s) => s / pow2(self.exponent),
             Goal::Relative(e) => self.step_for(e * e * self.norm_sq)?,
         });
-        let packet = self.best(step);
+        // One way serves all goals from here on: two would take twice the memory.
+        let best = self.best(step);
+        self.packets = vec![self.packets.swap_remove(best)];
+        let packet = &mut self.packets[0];
         let (q, shifts, columns) = packet.symbols(step)?;
         let layout = packet.layout.clone();
         let exponent = self.exponent as i16;
@@ -183,8 +186,8 @@ fn on_wire(step: f64) -> f64 {
 }
 
 impl Analysed {
-    /// The packet that is best for a step.
-    fn best(&mut self, step: f64) -> &mut Packet {
+    /// The number of the packet that is best for a step.
+    fn best(&mut self, step: f64) -> usize {
         let mut best = 0;
         if let [plain, learned] = &mut self.packets[..] {
             let mut costs = [plain.cost(step, false), learned.cost(step, false)];
@@ -194,6 +197,11 @@ impl Analysed {
             }
             best = usize::from(costs[1] < costs[0]);
         }
+        best
+    }
+
+    fn packet(&mut self, step: f64) -> &mut Packet {
+        let best = self.best(step);
         &mut self.packets[best]
     }
 
@@ -203,12 +211,12 @@ impl Analysed {
         let first = (12.0 * budget / n as f64).sqrt().clamp(MIN_STEP, MAX_STEP);
         let mut step = largest_step(first, budget, 1.002, |s| {
             let s = on_wire(s);
-            self.best(s).error(s)
+            self.packet(s).error(s)
         });
         let mut kept = None;
         for _ in 0..24 {
             let s = on_wire(step);
-            let error = self.best(s).exact_error(s)?;
+            let error = self.packet(s).exact_error(s)?;
             if error <= budget {
                 kept = Some(step);
             }
