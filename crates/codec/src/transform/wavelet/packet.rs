@@ -6,7 +6,7 @@
 //! # Cost       one transform and 10 ns a coefficient once; for each factor of 4 among the steps an inverse transform
 
 use super::bands::Layout;
-use super::decide::Spread;
+use super::decide::{Choice, Spread};
 use super::lift::Way;
 use super::on_wire;
 use crate::error::Result;
@@ -97,28 +97,54 @@ impl Numbers {
     }
 
     fn quantize(&self, step: f64) -> Result<(Vec<i64>, [i8; 3])> {
+        let rounding = Rounding::new(&self.spread, step);
         let mut symbols = crate::try_vec(self.c.len(), 0i64)?;
-        let choice = self.spread.choose(step);
-        let mut tally = Tally::default();
-        let inverse = 1.0 / step;
-        for ((symbol, &c), &class) in symbols.iter_mut().zip(&self.c).zip(&self.spread.classes) {
-            let u = (c * inverse).abs();
-            let q = choice.symbol(class, u);
-            if q > 0 {
-                let d = u - q as f64;
-                tally.keep(1.0, q, d, d * d);
-                *symbol = if c < 0.0 { -q } else { q };
-            }
+        for (i, (symbol, &c)) in symbols.iter_mut().zip(&self.c).enumerate() {
+            *symbol = rounding.symbol(i, c);
         }
-        Ok((symbols, tally.shifts()))
+        Ok((symbols, rounding.shifts(&self.c)))
+    }
+}
+
+/// What becomes of coefficients at a step.
+struct Rounding<'a> {
+    spread: &'a Spread,
+    choice: Choice,
+    inverse: f64,
+}
+
+impl<'a> Rounding<'a> {
+    fn new(spread: &'a Spread, step: f64) -> Self {
+        Self { spread, choice: spread.choose(step), inverse: 1.0 / step }
     }
 
-    /// Squared error of the samples.
-    fn error(&self, step: f64, basis: Option<&Basis>) -> Result<f64> {
-        let (q, shifts) = self.quantize(step)?;
-        let mut error: Vec<f64> = self.c.iter().zip(q).map(|(c, q)| c - value(q, step, shifts)).collect();
-        join(&mut error, &self.layout, basis);
-        Ok(error.iter().map(|v| v * v).sum())
+    #[inline]
+    fn symbol(&self, i: usize, c: f64) -> i64 {
+        let q = self.choice.symbol(self.spread.classes[i], (c * self.inverse).abs());
+        if c < 0.0 { -q } else { q }
+    }
+
+    /// Where the symbols' classes are rebuilt.
+    fn shifts(&self, c: &[f64]) -> [i8; 3] {
+        let mut tally = Tally::default();
+        for (i, &c) in c.iter().enumerate() {
+            let q = self.symbol(i, c).abs();
+            if q > 0 {
+                let d = (c * self.inverse).abs() - q as f64;
+                tally.keep(1.0, q, d, d * d);
+            }
+        }
+        tally.shifts()
+    }
+
+    /// Squared error of the samples. Coefficients become errors in their place: a block is large.
+    fn error(&self, mut c: Vec<f64>, step: f64, layout: &Layout, basis: Option<&Basis>) -> f64 {
+        let shifts = self.shifts(&c);
+        for (i, c) in c.iter_mut().enumerate() {
+            *c -= value(self.symbol(i, *c), step, shifts);
+        }
+        join(&mut c, layout, basis);
+        c.iter().map(|v| v * v).sum()
     }
 }
 
@@ -178,7 +204,7 @@ impl Packet {
     /// the samples, those between are interpolated.
     pub fn error(&mut self, step: f64) -> f64 {
         if self.len() <= SMALL {
-            return self.exact_error(step).unwrap_or(f64::INFINITY);
+            return self.exact_error(step);
         }
         let at = step.log2() / 2.0;
         let (below, t) = (at.floor(), at - at.floor());
@@ -191,7 +217,7 @@ impl Packet {
             return *gain;
         }
         let step = on_wire(pow2((2 * k).clamp(-1022, 1023)));
-        let after = self.exact_error(step).unwrap_or(0.0);
+        let after = self.exact_error(step);
         let before = self.numbers.spread.error(step);
         let gain = if before > 0.0 && after > 0.0 { (after / before).ln() } else { 0.0 };
         self.gains.push((k, gain));
@@ -199,10 +225,15 @@ impl Packet {
     }
 
     /// Squared error of the scaled samples.
-    pub fn exact_error(&self, step: f64) -> Result<f64> {
+    pub fn exact_error(&self, step: f64) -> f64 {
         match self.settle(step) {
-            Some((numbers, basis, _)) => numbers.error(step, Some(&basis)),
-            None => self.numbers.error(step, None),
+            Some((Numbers { layout, c, spread }, basis, _)) => {
+                Rounding::new(&spread, step).error(c, step, &layout, Some(&basis))
+            }
+            None => {
+                let Numbers { layout, c, spread } = &self.numbers;
+                Rounding::new(spread, step).error(c.clone(), step, layout, None)
+            }
         }
     }
 
