@@ -25,6 +25,7 @@ pub mod mask;
 pub mod objective;
 pub mod pipeline;
 pub mod quantize;
+mod simd;
 pub mod spec;
 pub mod stats;
 #[cfg(feature = "testkit")]

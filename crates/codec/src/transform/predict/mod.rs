@@ -10,6 +10,7 @@
 //! # Reference  X. Liang et al., SZ3, 2022, for the multilevel order; M. Mahoney, 2005, for the mixing
 
 mod contexts;
+mod features;
 mod geometry;
 mod ls;
 mod slices;
@@ -20,6 +21,7 @@ use crate::bits::{Reader, Writer};
 use crate::block::crop;
 use crate::entropy::{Decoder, Encoder};
 use crate::error::{Error, Result};
+use features::PAD;
 use geometry::Layout;
 use slices::Settings;
 use trial::Choice;
@@ -124,8 +126,8 @@ impl Transform for Predict {
 
     fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
         let (layout, settings) = read_settings(src, block.shape)?;
-        let n = block.shape.iter().product();
-        let mut v = crate::try_vec(n, 0.0)?;
+        let n: usize = block.shape.iter().product();
+        let mut v = crate::try_vec(n + PAD, 0.0)?;
         let valid = block.valid.map(|m| reordered(m, block.shape, &layout));
         let mut coder = Decoder::new(src.rest());
         slices::code(&mut coder, &mut v, valid.as_deref(), layout.geometry(block.shape), &settings);
@@ -142,7 +144,7 @@ fn reordered<T: Copy + Default>(x: &[T], shape: &[usize], layout: &Layout) -> Ve
 }
 
 fn restored(v: &[f64], shape: &[usize], layout: &Layout) -> Vec<f64> {
-    let mut out = vec![0.0; v.len()];
+    let mut out = vec![0.0; v.len() - PAD];
     layout.for_each(shape, |to, from| out[to] = v[from]);
     out
 }
@@ -224,6 +226,7 @@ impl Looked {
         let mut w = Writer::new();
         write_settings(layout, settings, &mut w);
         let mut v = reordered(&self.x, &self.shape, layout);
+        v.resize(v.len() + PAD, 0.0);
         let valid = self.valid.as_ref().map(|m| reordered(m, &self.shape, layout));
         let mut coder = Encoder::new();
         slices::code(&mut coder, &mut v, valid.as_deref(), layout.geometry(&self.shape), settings);
