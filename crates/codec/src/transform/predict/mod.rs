@@ -32,7 +32,13 @@ pub const STAGE: Stage = Stage {
     name: "predict",
     doc: "closed-loop prediction by online least squares, context-coded",
     params: &[
-        Param { name: "layout", doc: "order of the dimensions, by number", default: f64::NAN, min: 0.0, max: 100.0 },
+        Param {
+            name: "layout",
+            doc: "dimensions of a slice, counted from 0: 8 rows + columns; 64 + columns for slices of one row",
+            default: f64::NAN,
+            min: 0.0,
+            max: 71.0,
+        },
         Param {
             name: "alpha",
             doc: "finer bins at coarser levels, by this factor",
@@ -216,6 +222,19 @@ impl Looked {
         (0..y.len()).filter(|&i| counts(i)).map(|i| (y[i] - self.x[i]) * (y[i] - self.x[i])).sum()
     }
 
+    fn width(&self, goal: Goal) -> f64 {
+        let width = match goal {
+            Goal::Step(s) => s,
+            Goal::Relative(e) => e * self.norm * (12.0 / self.x.len() as f64).sqrt(),
+        };
+        width.max(f64::MIN_POSITIVE)
+    }
+
+    /// The choice made earlier, or that of trials at that width.
+    fn choose(&mut self, width: f64) -> Choice {
+        self.choice.take().unwrap_or_else(|| trial::choose(self, Layout::candidates(&self.shape), width))
+    }
+
     fn settings(&self, width: f64, alpha: f64) -> Settings {
         let alpha = 1.0 + ((alpha - 1.0) * ALPHA).floor() / ALPHA;
         let Preset { wide, memories, every, .. } = self.preset;
@@ -258,17 +277,17 @@ impl Analysis for Looked {
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
-        let width = match goal {
-            Goal::Step(s) => s,
-            Goal::Relative(e) => e * self.norm * (12.0 / self.x.len() as f64).sqrt(),
-        };
-        let width = width.max(f64::MIN_POSITIVE);
-        let choice = match self.choice.take() {
-            Some(choice) => choice,
-            None => trial::choose(self, Layout::candidates(&self.shape), width),
-        };
+        let width = self.width(goal);
+        let choice = self.choose(width);
         let coded = self.encode_with(&choice.layout, &self.settings(width, choice.alpha));
         self.choice = Some(choice);
         Ok(coded)
+    }
+
+    fn choices(&mut self, goal: Goal) -> Vec<(&'static str, f64)> {
+        let choice = self.choose(self.width(goal));
+        let choices = vec![("layout", choice.layout.code() as f64), ("alpha", choice.alpha)];
+        self.choice = Some(choice);
+        choices
     }
 }
