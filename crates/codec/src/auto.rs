@@ -60,7 +60,7 @@ fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -
     let (n_small, n_larger) = (small.0.len() as f64, larger.0.len() as f64);
     // Few bits are coded in no time: nothing is gained by guessing.
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
-    if 3.0 * n_larger > x.len() as f64 || 8.0 * least < QUIET * n_small {
+    if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
         bids.iter_mut().for_each(|b| b.factor = None);
         return Ok(());
     }
