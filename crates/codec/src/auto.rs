@@ -161,7 +161,8 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
     }
     bids.sort_by_key(|bid| bid.bytes);
     let close = bids[0].bytes as f64 * LIKENESS + LEARNING;
-    let keep = bids.iter().take_while(|b| b.bytes as f64 <= close).count().max(1);
+    let most = if spec.effort < WHOLE { 2 } else { bids.len() };
+    let keep = bids.iter().take(most).take_while(|b| b.bytes as f64 <= close).count().max(1);
     bids.truncate(keep);
     Ok(bids)
 }
