@@ -21,6 +21,8 @@ const LARGER: usize = 4;
 const NOISE: f64 = 3.0;
 /// Below this ratio some arrays of few distinct values take fewer bytes with every bit kept.
 const MAYBE_EXACT: f64 = 16.0;
+/// Takes longest, and does not learn: a second place on a sample is its last.
+const SLOW: &str = "tensor";
 /// What comes close: what an adaptive model may pay for learning, in bytes, and how well a sample stands for the whole beyond that.
 const LEARNING: f64 = 1000.0;
 const LIKENESS: f64 = 1.1;
@@ -161,9 +163,11 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
     }
     bids.sort_by_key(|bid| bid.bytes);
     let close = bids[0].bytes as f64 * LIKENESS + LEARNING;
-    let most = if spec.effort < WHOLE { 2 } else { bids.len() };
-    let keep = bids.iter().take(most).take_while(|b| b.bytes as f64 <= close).count().max(1);
+    let keep = bids.iter().take_while(|b| b.bytes as f64 <= close).count().max(1);
     bids.truncate(keep);
+    if spec.effort < WHOLE && bids[0].codec.name() != SLOW {
+        bids.retain(|bid| bid.codec.name() != SLOW);
+    }
     Ok(bids)
 }
 
