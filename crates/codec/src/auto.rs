@@ -58,8 +58,7 @@ pub fn encode(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Encoded>
 
 /// Keeps the bid that a larger sample says is the best, unless that sample would be most of the data.
 fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<()> {
-    let (small, larger) = (sample(x, shape, 1), sample(x, shape, LARGER));
-    let (n_small, n_larger) = (small.0.len() as f64, larger.0.len() as f64);
+    let [n_small, n_larger] = [1, LARGER].map(|times| sample_shape(x, shape, times).iter().product::<usize>() as f64);
     // Few bits are coded in no time: nothing is gained by guessing.
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
     if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
@@ -67,7 +66,7 @@ fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -
         return Ok(());
     }
     let rest = (x.len() as f64 - n_larger) / (n_larger - n_small);
-    let larger = [larger];
+    let larger = [sample(x, shape, LARGER)];
     let mut best = (f64::INFINITY, 0);
     for (i, bid) in bids.iter().enumerate() {
         let bytes = bid.again(&larger, spec)? as f64;
@@ -171,9 +170,14 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
     Ok(bids)
 }
 
+/// Shape of a sample of a chunk.
+fn sample_shape(x: &Samples, shape: &[usize], times: usize) -> Vec<usize> {
+    part_shape(shape, (x.len() / SHARE).max(LEAST) * times)
+}
+
 /// The middle of a chunk.
 fn sample(x: &Samples, shape: &[usize], times: usize) -> (Samples, Vec<usize>) {
-    let count = part_shape(shape, (x.len() / SHARE).max(LEAST) * times);
+    let count = sample_shape(x, shape, times);
     let start: Vec<usize> = shape.iter().zip(&count).map(|(s, c)| (s - c) / 2).collect();
     (x.crop(shape, &start, &count), count)
 }

@@ -369,12 +369,13 @@ impl Slice<'_> {
         if start < s.groups() && n_valid > 0 {
             desk.finish(s, p, &v[self.first..], inverse);
             let mut count = 0;
-            for i in 0..s.n {
-                let learns = (i / LANES + every - start).is_multiple_of(every);
-                if !valid(i) {
-                    desk.drop_sample(i, p.n_features + 1);
-                } else if learns {
-                    count += 1;
+            for g in (start..s.groups()).step_by(every) {
+                for i in g * LANES..s.n.min((g + 1) * LANES) {
+                    if valid(i) {
+                        count += 1;
+                    } else {
+                        desk.drop_sample(i, p.n_features + 1);
+                    }
                 }
             }
             ls.update(&desk.columns, start, every, s.groups(), count);
