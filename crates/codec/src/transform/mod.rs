@@ -4,6 +4,8 @@ use crate::bits::Reader;
 use crate::error::{Error, Result};
 use crate::spec::Params;
 
+#[cfg(test)]
+mod checks;
 pub mod identity;
 pub mod open_loop;
 pub mod predict;

@@ -461,46 +461,15 @@ impl Analysed {
 mod tests {
     use super::*;
     use crate::testkit::uniform;
+    use crate::transform::checks::{field, goals_hold};
 
     const SHAPES: &[&[usize]] =
         &[&[], &[1], &[300], &[9000], &[33, 40], &[12, 900], &[1, 20, 1, 31], &[10, 24, 36], &[3, 4, 5, 6, 7], &[2; 6]];
 
-    fn field(shape: &[usize]) -> Vec<f64> {
-        let row = shape.last().copied().unwrap_or(1).max(2);
-        let smooth = |i: usize| ((i % row) as f64 * 0.2).sin() * ((i / row) as f64 * 0.1).cos();
-        (0..shape.iter().product()).map(|i: usize| 280.0 + 10.0 * smooth(i) + 0.01 * uniform(i as u64)).collect()
-    }
-
-    fn sum_sq(x: &[f64], y: &[f64]) -> f64 {
-        x.iter().zip(y).map(|(a, b)| (a - b) * (a - b)).sum()
-    }
-
     #[test]
     fn goals_are_met_and_foretold_and_a_part_is_cropped_from_the_whole() {
-        for &shape in SHAPES {
-            let x = field(shape);
-            let norm_sq: f64 = x.iter().map(|v| v * v).sum();
-            for e in [1e-2, 1e-4, 1e-7] {
-                let mut analysis = Tensor.analyse(x.clone(), Block::new(shape)).unwrap();
-                let (bytes, y) = analysis.encode(Goal::Relative(e)).unwrap();
-                assert!(sum_sq(&x, &y) <= e * e * norm_sq, "{shape:?} {e}");
-                let region = Region {
-                    start: shape.iter().map(|n| n / 3).collect(),
-                    count: shape.iter().map(|n| n.div_ceil(3)).collect(),
-                };
-                let part = Tensor.decode(&mut Reader::new(&bytes, "test"), Block::new(shape), &region).unwrap();
-                assert_eq!(part, crop(&y, shape, &region.start, &region.count), "{shape:?} {e}");
-            }
-            // Small blocks are folded and padded; what is padded has errors too.
-            if x.len() >= 1000 {
-                let mut analysis = Tensor.analyse(x.clone(), Block::new(shape)).unwrap();
-                for step in [3.0, 0.1, 1e-3] {
-                    let foretold = analysis.squared_error(step);
-                    let error = sum_sq(&x, &analysis.encode(Goal::Step(step)).unwrap().1);
-                    assert!((foretold / error - 1.0).abs() < 0.1, "{shape:?} {step}: {foretold} {error}");
-                }
-            }
-        }
+        // Small blocks are folded and padded; what is padded has errors too.
+        SHAPES.iter().for_each(|shape| goals_hold(&Tensor, shape, 0.1));
     }
 
     #[test]
