@@ -20,11 +20,13 @@ pub mod bound;
 pub mod dtype;
 pub mod entropy;
 pub mod error;
+pub mod information;
 pub mod lossless;
 pub mod mask;
 pub mod objective;
 pub mod pipeline;
 pub mod quantize;
+mod size;
 pub mod spec;
 pub mod stats;
 #[cfg(feature = "testkit")]

@@ -7,6 +7,8 @@
 //! 4. The result is rounded to the sample type and checked with [`Tolerance::holds`](crate::bound::Tolerance::holds), sample by sample. What fails is stored exactly.
 //! 5. The smallest of the candidates wins; lossless is always one of them where it could be smaller.
 //!
+//! Where mantissa bits are to be kept, samples are rounded and the result goes through the lossless coder.
+//!
 //! Layout of a payload: `docs/format.md`.
 
 use crate::bits::{Reader, Writer};
@@ -15,7 +17,7 @@ use crate::bound::Affine;
 use crate::dtype::{Dtype, Sample, Samples};
 use crate::error::{Error, Result};
 use crate::mask::{self, Mask};
-use crate::quantize::{log, residual};
+use crate::quantize::{log, residual, round};
 use crate::spec::{ChunkSpec, Codec};
 use crate::stats::ErrorStats;
 use crate::transform::{self, Analysis, Block, Goal, NormRule, Region, Stage};
@@ -95,7 +97,7 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if n_samples(shape) != Some(x.len()) {
         return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
     }
-    if let Codec::Auto = spec.codec {
+    if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
     match_samples!(x, v => encode_typed(v, shape, spec))
@@ -105,6 +107,11 @@ fn encode_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
     let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    if let Some(keep) = spec.tolerance.bits {
+        let (y, n_exact) = round::samples(x, valid.as_deref(), &spec.missing, keep);
+        let body = |w: &mut Writer| w.bytes.extend(lossless::encode(&y, shape, valid.as_deref(), spec.effort));
+        return Ok(chunk.finish(KIND_LOSSLESS, body, &y, n_exact, "lossless"));
+    }
     let lossy = match &spec.codec {
         Codec::Transform(stage, params) if chunk.may_be_lossy() => {
             let transform = (stage.make)(params);
