@@ -115,7 +115,7 @@ pub struct Decompress {
 pub struct Info {
     /// Any file that can be read
     pub input: PathBuf,
-    /// Read all floating-point variables and say how much real information each of their bits holds
+    /// Read the floating-point data and say how much real information each bit of a value holds
     #[arg(long)]
     pub bits: bool,
     /// Only these variables

@@ -119,6 +119,51 @@ fn the_bytes_do_not_depend_on_the_number_of_threads() {
     assert_eq!(json(dir, &["verify", "a.zarr.zip", "--against", "x.npy", "--json"])["ok"], true);
 }
 
+/// Targets for bytes are met from below within 1 %, whatever the chunks and threads; what came out is checked like any promise.
+#[test]
+fn ratios_sizes_and_bits_are_kept() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let original = data("pop-SSH.nc");
+    let original = original.to_str().unwrap();
+    let chunks = ["--chunks", "time=1,nlat=96,nlon=80", "--vars", "SSH", "--json", "-f"];
+    let ssh = |v: &Value| v["variables"].as_array().unwrap().iter().find(|v| v["name"] == "SSH").unwrap().clone();
+    let mut stores = Vec::new();
+    for (bound, threads) in [("ratio=20", "1"), ("ratio=20", "3"), ("bytes=30k,abs=1000", "2")] {
+        let args = ["compress", original, "s.zarr", "-b", &format!("SSH:{bound}"), "-T", threads];
+        let v = ssh(&json(dir, &[&args[..], &chunks[..]].concat()));
+        let (stored, ratio) = (v["stored_bytes"].as_u64().unwrap(), v["ratio"].as_f64().unwrap());
+        match bound {
+            "ratio=20" => assert!((20.0..=20.2).contains(&ratio), "{v}"),
+            _ => assert!((29_700..=30_000).contains(&stored), "{v}"),
+        }
+        assert!(v["n_trials"].as_u64().unwrap() <= 6 && v["n_encodes"].as_u64().unwrap() <= 5, "{v}");
+        let resolved = v["resolved"].as_str().unwrap().strip_prefix("abs=").unwrap().parse::<f64>().unwrap();
+        assert!(v["achieved"]["max_abs"].as_f64().unwrap() <= resolved, "{v}");
+        assert_eq!(ssh(&json(dir, &["info", "s.zarr", "--json"]))["stored_bytes"], stored);
+        assert_eq!(json(dir, &["verify", "s.zarr", "--against", original, "--json"])["ok"], true);
+        stores.push(std::fs::read(dir.join("s.zarr/SSH/c/0/0/0")).unwrap());
+    }
+    assert_eq!(stores[0], stores[1]);
+
+    let bits = &json(dir, &["info", original, "--bits", "--json"])["variables"][0];
+    assert_eq!(bits["name"], "SSH");
+    let v = ssh(&json(dir, &[&["compress", original, "s.zarr", "-b", "SSH:bits=auto"], &chunks[..]].concat()));
+    // As many for any chunks.
+    assert_eq!(v["resolved"], format!("bits={}", bits["mantissa_bits"]["0.99"]));
+    assert!(v["ratio"].as_f64().unwrap() > 8.0, "{v}");
+    assert_eq!(json(dir, &["verify", "s.zarr", "--against", original, "--json"])["ok"], true);
+    // The integers have steps of one; the nearest on the right side is taken, and lossless where it is enough.
+    std::fs::write(dir.join("ints.npy"), ints_npy()).unwrap();
+    for (ratio, says) in [(1.5, "every bit is kept"), (1000.0, "nearest")] {
+        let out =
+            lithify(dir, &["compress", "ints.npy", "i.zarr", "-f", "--json", "-b", &format!("ints:ratio={ratio}")]);
+        assert!(String::from_utf8_lossy(&out.stderr).contains(says), "{out:?}");
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert!(report["variables"][0]["ratio"].as_f64().unwrap() >= ratio, "{report}");
+    }
+}
+
 #[test]
 fn a_second_lossy_pass_is_told_and_kept_in_the_lineage() {
     let tmp = tempfile::tempdir().unwrap();
@@ -143,11 +188,30 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
     std::fs::write(dir.join("cut.nc"), &nc[..nc.len() / 2]).unwrap();
     std::fs::write(dir.join("ints.npy"), ints_npy()).unwrap();
 
-    for bound in ["abs=nan", "abs=-1", "abs=", "nonsense=1", "rel=2"] {
+    for bound in [
+        "abs=nan",
+        "abs=-1",
+        "abs=",
+        "nonsense=1",
+        "rel=2",
+        "ratio=0",
+        "ratio=nan",
+        "ratio=inf",
+        "bytes=0",
+        "bytes=2XB",
+        "bits=99",
+        "bits=x",
+        "bits=3,abs=1",
+    ] {
         fails(dir, 2, "bound", &["compress", "x.npy", "o.zarr", "-b", bound]);
     }
     fails(dir, 2, "there is no variable", &["compress", "x.npy", "o.zarr", "-b", "nope:abs=1"]);
     fails(dir, 2, "whole numbers", &["compress", "ints.npy", "o.zarr", "-b", "ints:abs=0.5"]);
+    fails(dir, 2, "integers", &["compress", "ints.npy", "o.zarr", "-b", "ints:bits=3"]);
+    fails(dir, 3, "coarsest step it takes", &["compress", "x.npy", "o.zarr", "-b", "ratio=1e6"]);
+    fails(dir, 3, "within abs=0.001 it takes", &["compress", "x.npy", "o.zarr", "-b", "bytes=1kB,abs=1e-3"]);
+    fails(dir, 3, "within lossless it takes", &["compress", "ints.npy", "o.zarr", "-b", "ints:ratio=1000,lossless"]);
+    fails(dir, 2, "mantissa", &["info", "ints.npy", "--bits", "--vars", "ints"]);
     fails(dir, 2, "dimension", &["compress", "x.npy", "o.zarr", "--chunks", "nope=3"]);
     fails(dir, 2, "codecs are", &["compress", "x.npy", "o.zarr", "--codec", "nope"]);
     fails(dir, 2, "-f", &["compress", "x.npy", "s.zarr"]);

@@ -1,11 +1,12 @@
 //! `lithify info --bits`: how much real information each bit of each variable holds.
 
 use anyhow::Result;
-use lithify_codec::Dtype;
 use lithify_codec::information::Information;
+use lithify_codec::{Bound, Dtype, Promise};
 use lithify_io::job::chunks::chunk_shape;
 use lithify_io::job::information::information;
 use lithify_io::model::{Source, Variable};
+use lithify_io::policy::{self, BoundRule};
 use serde_json::{Value, json};
 
 use super::raw_bytes;
@@ -13,12 +14,15 @@ use crate::args::Info;
 use crate::progress;
 use crate::table::{number, render};
 
-/// Runs it.
+/// Runs it: on the variables named, or on those that a bound without a name would round.
 pub fn run(a: &Info, source: &dyn Source) -> Result<()> {
-    let wanted = super::wanted(source.root(), &a.vars)?;
+    let auto = BoundRule { variable: None, promise: Promise(vec![Bound::Bits(None)]) };
+    let promises = policy::promises(source.root(), &[auto])?;
+    let mut wanted = super::wanted(source.root(), &a.vars)?;
+    wanted.retain(|(path, _)| !a.vars.is_empty() || promises[path].needs_bits());
     let float = |v: &Variable| v.dtype().filter(|d| d.is_float());
-    if let Some((path, _)) = wanted.iter().find(|(_, v)| !a.vars.is_empty() && float(v).is_none()) {
-        let what = format!("{path} holds no floating-point numbers, which alone have mantissa bits; leave out");
+    if let Some((path, _)) = wanted.iter().find(|(_, v)| float(v).is_none()) {
+        let what = "only floating-point numbers have mantissa bits; leave out";
         return Err(lithify_io::Error::invalid(what, path).into());
     }
     let rows = progress::run(&a.running, raw_bytes(source.root()), |context| {
@@ -35,7 +39,7 @@ pub fn run(a: &Info, source: &dyn Source) -> Result<()> {
         println!("{}", json!({"file": a.input, "format": source.format(), "variables": variables}));
         return Ok(());
     }
-    let header = ["variable", "dtype", "axis", "sign", "exponent", "mantissa", "total", "99 %", "99.9 %"];
+    let header = ["variable", "dtype", "axis", "99 %", "99.9 %", "total", "sign", "exponent", "mantissa, bit by bit"];
     print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
     println!(
         "bits of real information; mantissa: bit by bit; 99 %: mantissa bits that hold so much of it with sign and exponent"
@@ -55,18 +59,20 @@ impl Row {
     fn cells(&self) -> Vec<String> {
         let k = &self.known;
         let mantissa = k.mantissa();
-        let last = mantissa.iter().rposition(|b| *b > 0.0).map_or(0, |i| i + 1);
+        // What would print as 0.00 says nothing.
+        let last = mantissa.iter().rposition(|b| *b >= 0.005).map_or(0, |i| i + 1);
         let each: Vec<String> = mantissa[..last].iter().map(|b| format!("{b:.2}")).collect();
         vec![
             self.path.clone(),
             self.dtype.name().into(),
             self.axis.clone().unwrap_or_default(),
-            number(k.sign()),
-            number(k.exponent().iter().sum()),
-            if each.is_empty() { "0".into() } else { each.join(" ") },
-            number(k.total()),
             k.mantissa_bits_for(0.99).to_string(),
             k.mantissa_bits_for(0.999).to_string(),
+            number(k.total()),
+            number(k.sign()),
+            number(k.exponent().iter().sum()),
+            // In brackets, for the table sets numbers to the right.
+            format!("[{}]", each.join(" ")),
         ]
     }
 
