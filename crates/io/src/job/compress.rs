@@ -6,7 +6,7 @@
 //! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
 //! 5. The error of the whole variable is checked; a norm that was missed is encoded again with a finer step, one that has room to
-//!    spare once with a wider one. `ratio` and `bytes` have a search of their own ([`budget`]).
+//!    spare once with a wider one. `ratio` and `bytes` have a search of their own, in `budget`.
 //! 6. The certificate is written as attribute `lithify`.
 
 mod budget;
