@@ -143,6 +143,10 @@ fn ratios_sizes_and_bits_are_kept() {
         let resolved = v["resolved"].as_str().unwrap().strip_prefix("abs=").unwrap().parse::<f64>().unwrap();
         assert!(v["achieved"]["max_abs"].as_f64().unwrap() <= resolved, "{v}");
         assert_eq!(ssh(&json(dir, &["info", "s.zarr", "--json"]))["stored_bytes"], stored);
+        // The configuration says what was used in the end, inside shards too.
+        let meta: Value = serde_json::from_slice(&std::fs::read(dir.join("s.zarr/SSH/zarr.json")).unwrap()).unwrap();
+        let inner = meta.pointer("/codecs/0/configuration/codecs/0/configuration/resolved/abs");
+        assert_eq!(inner.and_then(Value::as_f64), Some(resolved));
         assert_eq!(json(dir, &["verify", "s.zarr", "--against", original, "--json"])["ok"], true);
         stores.push(std::fs::read(dir.join("s.zarr/SSH/c/0/0/0")).unwrap());
     }
@@ -155,6 +159,14 @@ fn ratios_sizes_and_bits_are_kept() {
     assert_eq!(v["resolved"], format!("bits={}", bits["mantissa_bits"]["0.99"]));
     assert!(v["ratio"].as_f64().unwrap() > 8.0, "{v}");
     assert_eq!(json(dir, &["verify", "s.zarr", "--against", original, "--json"])["ok"], true);
+    npy(dir, "x.npy");
+    ok(dir, &["compress", "x.npy", "x.zarr", "-b", "bits=4"]);
+    ok(dir, &["verify", "x.zarr", "--against", "x.npy"]);
+    let mut other = std::fs::read(dir.join("x.npy")).unwrap();
+    let n = other.len();
+    other[n - 4..].copy_from_slice(&99f32.to_le_bytes());
+    std::fs::write(dir.join("other.npy"), other).unwrap();
+    fails(dir, 3, "failed", &["verify", "x.zarr", "--against", "other.npy"]);
     // The integers have steps of one; the nearest on the right side is taken, and lossless where it is enough.
     let noise = |i| (lithify_codec::testkit::hash(i as u64) % 23) as i32;
     std::fs::write(dir.join("ints.npy"), ints_npy(noise)).unwrap();

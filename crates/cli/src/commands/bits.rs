@@ -42,7 +42,7 @@ pub fn run(a: &Info, source: &dyn Source) -> Result<()> {
     let header = ["variable", "dtype", "axis", "99 %", "99.9 %", "total", "sign", "exponent", "mantissa, bit by bit"];
     print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
     println!(
-        "bits of real information; mantissa: bit by bit; 99 %: mantissa bits that hold so much of it with sign and exponent"
+        "bits of real information between neighbours along the axis; 99 %: mantissa bits that hold so much of it with sign and exponent"
     );
     Ok(())
 }
