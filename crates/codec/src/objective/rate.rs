@@ -18,7 +18,7 @@ const PRECISION: f64 = 1.0005;
 /// One guess goes at most so far beyond what was tried.
 const LEAP: f64 = 256.0;
 /// Guesses after which the middle is tried every other time.
-const PATIENCE: usize = 5;
+const PATIENCE: usize = 3;
 
 /// A search for the smallest step whose bytes fit.
 #[derive(Debug, Clone)]

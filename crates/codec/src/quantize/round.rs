@@ -1,12 +1,12 @@
 //! Bit rounding: the last mantissa bits of a float become zeros, for the lossless coder to leave out.
 //!
 //! # Maths      the nearest float with k mantissa bits, ties to even: half a unit of the last kept bit, less one where that bit is
-//!              0, is added to the bit pattern and the rest is cut off; a carry moves into the exponent, as it should
+//! 0, is added to the bit pattern and the rest is cut off; a carry moves into the exponent, as it should
 //! # Bound      |x - x'| <= 2^-(k+1) max(|x|, smallest normal number)
 //! # Exactly    kept: NaN, infinities, zeros with their sign, what would round to infinity, what would turn into a marker of
-//!              missing samples, integers
+//! missing samples, integers
 //! # Reference  M. Kloewer et al., Compressing atmospheric data into its real information content, 2021,
-//!              doi:10.1038/s43588-021-00156-2; R. Kouznetsov, A note on precision-preserving compression of scientific data, 2021
+//! doi:10.1038/s43588-021-00156-2; R. Kouznetsov, A note on precision-preserving compression of scientific data, 2021
 
 use crate::dtype::{Dtype, Sample};
 

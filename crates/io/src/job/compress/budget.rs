@@ -146,9 +146,10 @@ impl Hunt<'_> {
     fn search(&self, field: &FieldStats) -> Option<RateSearch> {
         let ceiling = self.spec.tolerance.abs.unwrap_or(f64::INFINITY);
         let widest = field.range().min(f64::MAX).min(ceiling) / self.unit.quantum;
-        let (finest, coarsest) = if self.unit.whole { (1.0, widest.floor()) } else { (widest * FINEST, widest) };
+        let (finest, coarsest) =
+            if self.unit.whole { (1.0, widest.floor()) } else { ((widest * FINEST).max(f64::from_bits(1)), widest) };
         let lossy = !self.spec.tolerance.lossless && !matches!(self.spec.codec, Codec::Lossless);
-        let any = lossy && finest > 0.0 && coarsest >= finest;
+        let any = lossy && coarsest >= finest;
         any.then(|| RateSearch::new(self.target as f64, finest, coarsest, self.unit.whole, SLOPE))
     }
 
