@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use lithify_codec::block::strides;
 use lithify_codec::mask::{self, Mask};
-use lithify_codec::{Affine, ChunkSpec, Codec, FieldStats, Samples, match_samples};
+use lithify_codec::{Affine, ChunkSpec, Codec, FieldStats, Sample, Samples, match_samples};
 use lithify_io::formats;
 use lithify_io::model::{Values, Variable};
 
@@ -39,15 +39,12 @@ pub struct Field {
 }
 
 impl Field {
-    /// Reads `variable` of `file` below `data`; of its first dimension only `[0, first)` where that is given.
-    pub fn read(data: &Path, file: &str, variable: &str, label: &str, first: Option<usize>) -> Result<Self> {
+    /// Reads `variable` of `file` below `data`; of its dimension `d` only `[0, crop[d])` where there is such a number.
+    pub fn read(data: &Path, file: &str, variable: &str, label: &str, crop: &[usize]) -> Result<Self> {
         let path = data.join(file);
         let source = formats::open(&path)?;
         let var = source.root().find(variable)?;
-        let mut count = var.shape.clone();
-        if let (Some(n), Some(c)) = (first, count.first_mut()) {
-            *c = n.min(*c);
-        }
+        let count = cropped(&var.shape, crop);
         let Values::Numbers(stored) = source.read(variable, &vec![0; count.len()], &count)? else {
             anyhow::bail!("{variable} of {file} does not hold numbers");
         };
@@ -55,13 +52,11 @@ impl Field {
         let affine =
             Affine { scale: number("scale_factor").unwrap_or(1.0), offset: number("add_offset").unwrap_or(0.0) };
         let units = var.attr("units").and_then(|a| a.as_text()).unwrap_or("1").to_owned();
-        let keep: Vec<usize> = (0..count.len()).filter(|&d| count[d] > 1).collect();
-        let shape = keep.iter().map(|&d| count[d]).collect();
-        let dims = keep.iter().map(|&d| var.dims[d].clone()).collect();
-        Self::new(label, &units, shape, dims, stored, affine, missing(var)).with_context(|| format!("{file}: {label}"))
+        Self::new(label, &units, count, var.dims.clone(), stored, affine, missing(var))
+            .with_context(|| format!("{file}: {label}"))
     }
 
-    /// A field of samples in memory.
+    /// A field of samples in memory; dimensions of length 1 are dropped.
     pub fn new(
         label: &str,
         units: &str,
@@ -72,6 +67,7 @@ impl Field {
         missing: Vec<u64>,
     ) -> Result<Self> {
         ensure!(shape.iter().product::<usize>() == stored.len(), "shape {shape:?} does not fit the samples");
+        let (shape, dims): (Vec<_>, Vec<_>) = shape.into_iter().zip(dims).filter(|(n, _)| *n > 1).unzip();
         let mask = match_samples!(&stored, v => Mask::of(v, &missing));
         let valid = mask.as_ref().map(Mask::valid);
         let mut x: Vec<f64> = stored.to_f64().into_iter().map(|v| affine.physical(v)).collect();
@@ -92,6 +88,33 @@ impl Field {
         self.stored.len() * self.stored.dtype().size()
     }
 
+    /// Scale and offset of a packed type; `None` where samples are floating-point numbers.
+    pub fn lattice(&self) -> Option<(f64, f64)> {
+        (!self.stored.dtype().is_float()).then_some((self.affine.scale, self.affine.offset))
+    }
+
+    /// Physical values rounded to the lattice of a packed type.
+    pub fn on_lattice(&self, x: &[f32]) -> Option<Vec<f32>> {
+        let (scale, offset) = self.lattice()?;
+        let snap = |v: &f32| (offset + scale * ((f64::from(*v) - offset) / scale).round()) as f32;
+        Some(x.iter().map(snap).collect())
+    }
+
+    /// The samples as stored with the gaps filled smoothly; `None` where none are missing, or where a mask does not suffice to
+    /// bring the missing ones back.
+    pub fn filled(&self) -> Option<Samples> {
+        let valid = self.valid.as_ref()?;
+        let mut gaps = (0..valid.len()).filter(|&i| !valid[i]).map(|i| self.stored.bits(i));
+        let first = gaps.next()?;
+        let smooth = |i: usize| (f64::from(self.values[i]) - self.affine.offset) / self.affine.scale;
+        gaps.all(|bits| bits == first).then(|| match_samples!(&self.stored, v => patched(v, valid, smooth)))
+    }
+
+    /// Largest absolute physical value.
+    pub fn largest(&self) -> f64 {
+        self.stats.min.abs().max(self.stats.max.abs())
+    }
+
     /// Whether sample `i` counts.
     pub fn is_valid(&self, i: usize) -> bool {
         self.valid.as_ref().is_none_or(|m| m[i])
@@ -103,7 +126,7 @@ impl Field {
         let dims = order.iter().map(|&d| self.dims[d].clone()).collect();
         let from = permutation(&self.shape, order);
         let stored = match_samples!(&self.stored, v => {
-            lithify_codec::Sample::wrap(from.iter().map(|&i| v[i]).collect())
+            Sample::wrap(from.iter().map(|&i| v[i]).collect())
         });
         Self::new(&self.label, &self.units, shape, dims, stored, self.affine, self.missing.clone())
     }
@@ -124,6 +147,16 @@ impl Field {
     pub fn longitude(&self) -> usize {
         self.dims.iter().position(|d| d.contains("lon") || d == "x").unwrap_or(0)
     }
+}
+
+/// The first `crop[d]` of each dimension, all of those that `crop` does not reach.
+pub fn cropped(shape: &[usize], crop: &[usize]) -> Vec<usize> {
+    shape.iter().enumerate().map(|(d, n)| crop.get(d).map_or(*n, |c| *n.min(c))).collect()
+}
+
+/// Samples with those that are not valid replaced.
+fn patched<T: Sample>(x: &[T], valid: &[bool], smooth: impl Fn(usize) -> f64) -> Samples {
+    T::wrap((0..x.len()).map(|i| if valid[i] { x[i] } else { T::from_f64(smooth(i)) }).collect())
 }
 
 /// For each sample of an array stored in the order `order`, its position in the array of shape `shape`.
@@ -155,6 +188,18 @@ fn missing(var: &Variable) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gaps_are_filled_only_where_a_mask_brings_them_back() {
+        let field = |x: Vec<f32>| {
+            let dims = vec!["y".into(), "x".into()];
+            Field::new("f", "1", vec![2, 2], dims, Samples::F32(x), Affine::IDENTITY, vec![]).unwrap()
+        };
+        assert!(field(vec![1.0; 4]).filled().is_none());
+        assert!(field(vec![1.0, f32::NAN, 3.0, f32::INFINITY]).filled().is_none());
+        let Some(Samples::F32(x)) = field(vec![1.0, f32::NAN, 3.0, f32::NAN]).filled() else { panic!("not filled") };
+        assert!(x[0] == 1.0 && x[2] == 3.0 && x.iter().all(|v| (1.0..=3.0).contains(v)));
+    }
 
     #[test]
     fn permuting_there_and_back_changes_nothing() {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod cost;
+mod data;
 mod field;
 mod measure;
 mod paper;
@@ -32,23 +34,13 @@ enum Command {
         #[arg(long, default_value = "docs/paper")]
         out: PathBuf,
     },
-    /// Measures our codec and all rivals on real fields: CSV and a Markdown table
-    Table {
-        /// Folder of the development data (holds esm/)
-        #[arg(long)]
-        data: PathBuf,
-        /// Folder to write
-        #[arg(long, default_value = "docs/bench")]
-        out: PathBuf,
-        /// Our codec for the lossy rows
-        #[arg(long, default_value = "auto")]
-        codec: String,
-    },
+    /// Measures our codecs and all rivals on real fields: CSV, a Markdown page and pictures
+    Table(table::Options),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Paper { data, out } => paper::run(&data, &out),
-        Command::Table { data, out, codec } => table::run(&data, &out, &codec),
+        Command::Table(options) => table::run(&options),
     }
 }

@@ -24,6 +24,11 @@ impl Rows {
         self.rows.push(row);
     }
 
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Writes a CSV file.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
         let line = |cells: &Vec<String>| cells.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(",") + "\n";

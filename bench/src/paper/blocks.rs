@@ -23,7 +23,7 @@ pub fn run(t: &Field, out: &Path) -> Result<Section> {
         for n in COUNTS {
             let (o, _) = hgfdr::adaptive(t, n, e)?;
             ratios.push(o.ratio(t));
-            let numbers = [o.ratio(t), o.l2, o.max_abs, o.encode_s].map(exact);
+            let numbers = [o.ratio(t), o.l2, o.max_abs, o.encode.seconds].map(exact);
             csv.push([format!("{e:e}"), n.to_string()].into_iter().chain(numbers));
         }
         table.push(std::iter::once(format!("{e:e}")).chain(ratios.iter().map(|r| short(*r))));

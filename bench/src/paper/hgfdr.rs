@@ -6,8 +6,9 @@ use lithify_codec::transform::tensor::hgfdr::{BlockRank, block_ranks};
 use lithify_codec::transform::{Block, Goal, Stage};
 use lithify_codec::{Codec, Region};
 
+use crate::cost::measured;
 use crate::field::Field;
-use crate::peers::{Outcome, timed};
+use crate::peers::Outcome;
 
 /// Adaptive-HGFDR in `blocks` blocks, each meeting the relative error `e` with the smallest rank that does.
 pub fn adaptive(field: &Field, blocks: usize, e: f64) -> Result<(Outcome, Vec<BlockRank>)> {
@@ -60,12 +61,12 @@ fn run(field: &Field, name: &str, codec: &str, goal: Goal) -> Result<(Outcome, V
     let Codec::Transform(stage, params) = codec.parse()? else { bail!("{codec} is no transform") };
     let x = field.values.iter().map(|v| f64::from(*v)).collect();
     let encode = || (stage.make)(&params).analyse(x, Block::new(&field.shape))?.encode(goal);
-    let (encoded, encode_s) = timed(encode);
+    let (encoded, encode_cost) = measured(encode);
     let body = encoded.with_context(|| codec.to_owned())?.0;
-    let (decoded, decode_s) = timed(|| decode(stage, &body, &field.shape));
+    let (decoded, decode_cost) = measured(|| decode(stage, &body, &field.shape));
     let ranks = block_ranks(&body, &field.shape)?;
     let bytes = body.len() + field.mask_bytes;
-    Ok((Outcome::judge(field, name, 0.0, bytes, (encode_s, decode_s), decoded?), ranks))
+    Ok((Outcome::judge(field, (name, ""), 0.0, bytes, (encode_cost, decode_cost), decoded?), ranks))
 }
 
 fn decode(stage: &Stage, body: &[u8], shape: &[usize]) -> Result<Vec<f32>> {

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::field::Field;
 use crate::measure::Target;
-use crate::peers::{Outcome, fit_best, ours, rivals};
+use crate::peers::ours::{self, Setting};
+use crate::peers::{Outcome, fit_best};
 
 mod blocks;
 mod hgfdr;
@@ -55,7 +56,7 @@ pub struct Section {
 /// Runs everything.
 pub fn run(data: &Path, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let t = Field::read(data, "esm/cam-fv.T.3months.nc", "T", "CESM T", Some(1))?;
+    let t = Field::read(data, "esm/cam-fv.T.3months.nc", "T", "CESM T", &[1])?;
     let mut sections = Vec::new();
     let mut add = |name: &str, section: Result<Section>| -> Result<()> {
         sections.push(section.with_context(|| name.to_owned())?);
@@ -88,11 +89,10 @@ fn compared(field: &Field, e: f64, rank: BlockedRank, names: &[&str]) -> Result<
         BlockedRank::MeetsError => hgfdr::blocked_to(field, BLOCKS, e)?,
     };
     let mut all = vec![adaptive, blocked];
-    all.extend(ours::fit(field, "tensor", "tensor", target)?);
-    for (name, settings) in rivals(target) {
-        if names.contains(&name) {
-            all.extend(fit_best(name, &settings, field, target)?);
-        }
+    let tensor = ours::fit(field, &Setting::of("tensor"), Some(target))?;
+    all.extend(tensor.map(|o| Outcome { coder: "tensor".into(), ..o }));
+    for name in names {
+        all.extend(fit_best(name, field, target)?);
     }
     Ok(all)
 }

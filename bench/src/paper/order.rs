@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{BLOCKS, Finding, Section, hgfdr};
 use crate::field::Field;
 use crate::measure::{Target, slice_mean_abs};
-use crate::peers::{Outcome, fit, sz3::Sz3};
+use crate::peers::{Outcome, fit_best};
 use crate::plot::axes::{Entry, legend};
 use crate::plot::{Axis, Canvas, Panel, color};
 use crate::rows::{Rows, exact, short};
@@ -63,14 +63,14 @@ impl Profiles {
 }
 
 fn both(stored: &Field) -> Result<[Outcome; 2]> {
-    let sz3 = fit(&Sz3, stored, Target::L2(ERROR))?;
+    let sz3 = fit_best("SZ3", stored, Target::L2(ERROR))?;
     Ok([hgfdr::adaptive(stored, BLOCKS, ERROR)?.0, sz3.ok_or_else(|| anyhow::anyhow!("SZ3 met no target"))?])
 }
 
 /// The experiment.
 pub fn run(t: &Field, data: &Path, out: &Path) -> Result<Section> {
-    let ts = Field::read(data, "esm/orig.TS.100days.nc", "TS", "CESM TS", None)?;
-    let ssh = Field::read(data, "esm/pop.SSH.12mon.nc", "SSH", "CESM SSH", None)?.without_gaps()?;
+    let ts = Field::read(data, "esm/orig.TS.100days.nc", "TS", "CESM TS", &[])?;
+    let ssh = Field::read(data, "esm/pop.SSH.12mon.nc", "SSH", "CESM SSH", &[])?.without_gaps()?;
     let all = [t.clone(), ts, ssh].into_iter().map(Profiles::of).collect::<Result<Vec<_>>>()?;
     let mut header = vec!["variable".to_owned(), "dimension".into(), "slice".into()];
     header.extend(CODERS.iter().flat_map(|c| ORDERS.iter().map(move |o| format!("{c} {}", order_name(o)))));

@@ -28,7 +28,7 @@ pub fn run(t: &Field, out: &Path) -> Result<Section> {
     for e in ERRORS {
         let outcomes = compared(t, e, BlockedRank::MeanOfAdaptive, &RIVALS)?;
         for o in &outcomes {
-            let numbers = [o.ratio(t), o.l2, o.max_abs, o.encode_s, o.decode_s].map(exact);
+            let numbers = [o.ratio(t), o.l2, o.max_abs, o.encode.seconds, o.decode.seconds].map(exact);
             let head = [format!("{e:e}"), o.coder.clone(), exact(o.knob), o.bytes.to_string()];
             csv.push(head.into_iter().chain(numbers));
         }

@@ -29,7 +29,7 @@ struct Measured {
 type Measure = fn(&Field, &Outcome) -> f64;
 const MEASURES: [(&str, Measure); 3] = [
     ("compression ratio", |f, o| o.ratio(f)),
-    ("encode time, s", |_, o| o.encode_s),
+    ("encode time, s", |_, o| o.encode.seconds),
     ("std. dev. of slice errors", |f, o| {
         let slices: Vec<f64> = slice_l2(f, &o.decoded, f.longitude()).into_iter().flatten().collect();
         mean_std(&slices).1
@@ -40,14 +40,14 @@ const MEASURES: [(&str, Measure); 3] = [
 pub fn run(t: &Field, data: &Path, out: &Path) -> Result<Section> {
     let mut fields = vec![
         t.clone(),
-        Field::read(data, "esm/orig.TS.100days.nc", "TS", "CESM TS", None)?,
-        Field::read(data, "esm/pop.SSH.12mon.nc", "SSH", "CESM SSH", None)?,
-        Field::read(data, "esm/ihesp14.TS.12mon.nc", "TS", "CESM TS, cells", None)?,
+        Field::read(data, "esm/orig.TS.100days.nc", "TS", "CESM TS", &[])?,
+        Field::read(data, "esm/pop.SSH.12mon.nc", "SSH", "CESM SSH", &[])?,
+        Field::read(data, "esm/ihesp14.TS.12mon.nc", "TS", "CESM TS, cells", &[])?,
     ];
     let source = lithify_io::formats::open(&data.join(ERA5))?;
     for (path, v) in source.root().walk() {
         if v.dtype() == Some(Dtype::F32) && v.shape.len() >= 3 {
-            fields.push(Field::read(data, ERA5, &path, &format!("ERA5 {}", shortened(&v.name)), None)?);
+            fields.push(Field::read(data, ERA5, &path, &format!("ERA5 {}", shortened(&v.name)), &[])?);
         }
     }
     let all = fields
@@ -64,7 +64,8 @@ pub fn run(t: &Field, data: &Path, out: &Path) -> Result<Section> {
     for m in &all {
         let shape = m.field.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
         for o in &m.outcomes {
-            let numbers = [o.ratio(&m.field), o.l2, o.encode_s, o.decode_s, MEASURES[2].1(&m.field, o)].map(exact);
+            let numbers =
+                [o.ratio(&m.field), o.l2, o.encode.seconds, o.decode.seconds, MEASURES[2].1(&m.field, o)].map(exact);
             let head = [m.field.label.clone(), shape.clone(), o.coder.clone(), o.bytes.to_string()];
             csv.push(head.into_iter().chain(numbers));
         }

@@ -1,10 +1,14 @@
 //! SPERR: CDF 9/7 wavelets with set-partitioned bit planes; outliers corrected only where single values are bounded.
+//!
+//! # Shapes     two or three dimensions; of more, all but the last two are folded into one
 
 use anyhow::{Result, bail, ensure};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3};
 use sperr::CompressionMode;
 
 use super::Peer;
+use crate::field::Field;
+use crate::measure::Target;
 
 /// SPERR; knob = quantization step for a norm, else the absolute bound.
 #[derive(Debug)]
@@ -17,7 +21,7 @@ pub struct Sperr {
 const BLOCK: usize = 256;
 
 impl Peer for Sperr {
-    fn name(&self) -> &str {
+    fn coder(&self) -> &'static str {
         "SPERR"
     }
 
@@ -28,8 +32,11 @@ impl Peer for Sperr {
         };
         Ok(match *shape {
             [ny, nx] => sperr::compress_2d(ArrayView2::from_shape((ny, nx), x)?, mode)?,
-            [nz, ny, nx] => sperr::compress_3d(ArrayView3::from_shape((nz, ny, nx), x)?, mode, (BLOCK, BLOCK, BLOCK))?,
-            _ => bail!("SPERR takes 2 or 3 dimensions, not {}", shape.len()),
+            [.., ny, nx] => {
+                let x = ArrayView3::from_shape((x.len() / (ny * nx), ny, nx), x)?;
+                sperr::compress_3d(x, mode, (BLOCK, BLOCK, BLOCK))?
+            }
+            _ => bail!("SPERR takes 2 dimensions or more, not {}", shape.len()),
         })
     }
 
@@ -37,18 +44,21 @@ impl Peer for Sperr {
         let mut x = vec![0f32; shape.iter().product()];
         match *shape {
             [ny, nx] => sperr::decompress_into_2d(bytes, ArrayViewMut2::from_shape((ny, nx), &mut x)?)?,
-            [nz, ny, nx] => sperr::decompress_into_3d(bytes, ArrayViewMut3::from_shape((nz, ny, nx), &mut x)?)?,
-            _ => bail!("SPERR takes 2 or 3 dimensions, not {}", shape.len()),
+            [.., ny, nx] => {
+                let nz = x.len() / (ny * nx);
+                sperr::decompress_into_3d(bytes, ArrayViewMut3::from_shape((nz, ny, nx), &mut x)?)?
+            }
+            _ => bail!("SPERR takes 2 dimensions or more, not {}", shape.len()),
         }
         ensure!(x.iter().all(|v| v.is_finite()), "SPERR returned values that are not finite");
         Ok(x)
     }
 
-    fn knob_for(&self, rmse: f64) -> f64 {
-        rmse * 3f64.sqrt()
+    fn first_knob(&self, field: &Field, target: Target) -> f64 {
+        target.rmse(field) * 3f64.sqrt()
     }
 
-    fn takes(&self, shape: &[usize]) -> bool {
-        (2..=3).contains(&shape.len())
+    fn takes(&self, field: &Field, _target: Target) -> bool {
+        field.shape.len() >= 2
     }
 }

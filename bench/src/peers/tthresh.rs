@@ -4,13 +4,15 @@ use anyhow::{Result, bail};
 use tthresh::{Buffer, ErrorBound};
 
 use super::Peer;
+use crate::field::Field;
+use crate::measure::Target;
 
 /// TTHRESH; knob = root mean square error.
 #[derive(Debug)]
 pub struct Tthresh;
 
 impl Peer for Tthresh {
-    fn name(&self) -> &str {
+    fn coder(&self) -> &'static str {
         "TTHRESH"
     }
 
@@ -25,11 +27,11 @@ impl Peer for Tthresh {
         }
     }
 
-    fn knob_for(&self, rmse: f64) -> f64 {
-        rmse
+    fn first_knob(&self, field: &Field, target: Target) -> f64 {
+        target.rmse(field)
     }
 
-    fn takes(&self, shape: &[usize]) -> bool {
-        (3..=4).contains(&shape.len())
+    fn takes(&self, field: &Field, _target: Target) -> bool {
+        (3..=4).contains(&field.shape.len())
     }
 }

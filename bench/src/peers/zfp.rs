@@ -1,4 +1,4 @@
-//! ZFP through libzfp: fixed accuracy (the tolerance of the paper's experiments) or fixed rate. The only file with `unsafe`.
+//! ZFP through libzfp: fixed accuracy (the tolerance of the paper's experiments) or fixed rate.
 #![allow(unsafe_code)] // the library has no safe interface
 
 use std::ffi::c_void;
@@ -7,6 +7,8 @@ use anyhow::{Result, bail, ensure};
 use zfp_sys as zfp;
 
 use super::Peer;
+use crate::field::Field;
+use crate::measure::Target;
 
 /// ZFP in one of its modes.
 #[derive(Debug)]
@@ -101,10 +103,14 @@ impl Drop for Stream<'_> {
 }
 
 impl Peer for Zfp {
-    fn name(&self) -> &str {
+    fn coder(&self) -> &'static str {
+        "ZFP"
+    }
+
+    fn mode(&self) -> &'static str {
         match self.mode {
-            Mode::Accuracy => "ZFP",
-            Mode::Rate => "ZFP (rate)",
+            Mode::Accuracy => "accuracy",
+            Mode::Rate => "rate",
         }
     }
 
@@ -141,9 +147,9 @@ impl Peer for Zfp {
         Ok(x)
     }
 
-    fn knob_for(&self, rmse: f64) -> f64 {
+    fn first_knob(&self, field: &Field, target: Target) -> f64 {
         match self.mode {
-            Mode::Accuracy => rmse * 4.0,
+            Mode::Accuracy => target.rmse(field) * 4.0,
             Mode::Rate => 2f64.powi(-6),
         }
     }

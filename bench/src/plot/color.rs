@@ -14,19 +14,26 @@ pub const GRAY: RGBColor = RGBColor(120, 120, 120);
 pub const MISSING: RGBColor = RGBColor(205, 205, 205);
 
 /// Okabe and Ito's palette, less the yellow that is too light for lines.
-const PALETTE: [RGBColor; 6] = [
+const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
     RGBColor(120, 94, 60),
+    RGBColor(230, 159, 0),
 ];
 
 /// The color that a coder has in every picture.
 pub fn of_coder(name: &str) -> RGBColor {
-    const ORDER: [&str; 6] = ["hgfdr", "hgfdr-blocked", "tensor", "ZFP", "SZ3", "TTHRESH"];
-    ORDER.iter().position(|n| *n == name).map_or(GRAY, |i| PALETTE[i])
+    const ORDER: [&str; 7] = ["hgfdr", "hgfdr-blocked", "tensor", "ZFP", "SZ3", "TTHRESH", "SPERR"];
+    // Never in one picture with the first two.
+    const OTHERS: [&str; 2] = ["JPEG-LS", "JPEG 2000"];
+    match ORDER.iter().position(|n| *n == name).or_else(|| OTHERS.iter().position(|n| *n == name)) {
+        Some(i) => PALETTE[i],
+        None if name == "Lithify" => INK,
+        None => GRAY,
+    }
 }
 
 /// Color of series `i` where no coder is meant.

@@ -26,6 +26,7 @@ pub mod mask;
 pub mod objective;
 pub mod pipeline;
 pub mod quantize;
+mod simd;
 mod size;
 pub mod spec;
 pub mod stats;

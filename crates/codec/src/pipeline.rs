@@ -42,6 +42,8 @@ pub struct Encoded {
     pub n_escapes: u64,
     /// Codec that won: the one asked for, or `lossless` where that was smaller.
     pub codec: &'static str,
+    /// Step of a transform that leaves a residual, in bins of that.
+    pub factor: Option<f64>,
 }
 
 /// What a payload says of itself, read without decoding it.
@@ -100,10 +102,47 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
-    match_samples!(x, v => encode_typed(v, shape, spec))
+    encode_with(x, shape, spec, None, true)
 }
 
-fn encode_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Encoded> {
+/// [`encode_chunk`] with one codec. Without `exact` it is not tried whether every bit would take fewer bytes.
+pub(crate) fn encode_with(
+    x: &Samples,
+    shape: &[usize],
+    spec: &ChunkSpec,
+    factor: Option<f64>,
+    exact: bool,
+) -> Result<Encoded> {
+    match_samples!(x, v => encode_typed(v, shape, spec, factor, exact))
+}
+
+/// The codec of `spec` with those parameters set that it would choose for a chunk by trials.
+pub(crate) fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
+    match_samples!(x, v => settle_typed(v, shape, spec))
+}
+
+fn settle_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
+    let mask = Mask::of(x, &spec.missing);
+    let valid = mask.as_ref().map(Mask::valid);
+    let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    let Codec::Transform(stage, params) = &spec.codec else { return Ok(spec.codec.clone()) };
+    let plan = Plan::new(&chunk, stage);
+    let Some((goal, _)) = plan.goals(spec.effort, stage, None).first().copied().filter(|_| chunk.may_be_lossy()) else {
+        return Ok(spec.codec.clone());
+    };
+    let (w, _, seen) = working(&chunk, plan.domain);
+    let block = Block { valid: seen.as_deref(), effort: spec.effort, ..plan.block(shape) };
+    let choices = (stage.make)(params).analyse(w, block)?.choices(goal);
+    Ok(spec.codec.clone().settled(&choices))
+}
+
+fn encode_typed<T: Sample>(
+    x: &[T],
+    shape: &[usize],
+    spec: &ChunkSpec,
+    factor: Option<f64>,
+    exact: bool,
+) -> Result<Encoded> {
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
     let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
@@ -115,13 +154,13 @@ fn encode_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result
     let lossy = match &spec.codec {
         Codec::Transform(stage, params) if chunk.may_be_lossy() => {
             let transform = (stage.make)(params);
-            lossy(&chunk, stage, transform.as_ref())?
+            lossy(&chunk, stage, transform.as_ref(), factor)?
         }
         _ => None,
     };
     // Where the lossy payload is well below what lossless could reach, lossless is not tried.
     let raw = size_of_val(x);
-    let hopeless = lossy.as_ref().is_some_and(|l| l.bytes.len() * 4 < raw);
+    let hopeless = lossy.as_ref().is_some_and(|l| !exact || l.bytes.len() * 4 < raw);
     if let (Some(l), true) = (&lossy, hopeless) {
         return Ok(l.clone());
     }
@@ -180,7 +219,7 @@ impl<T: Sample> Chunk<'_, T> {
         w.u32(crc32c::crc32c(&w.bytes));
         let mut stats = ErrorStats::default();
         stats.add(self.x, y, self.valid, self.spec.affine);
-        Encoded { bytes: w.bytes, stats, n_escapes, codec }
+        Encoded { bytes: w.bytes, stats, n_escapes, codec, factor: None }
     }
 }
 
@@ -290,23 +329,25 @@ impl Plan {
         Block { integer: self.bins.is_some_and(|b| b.integer), ..Block::new(shape) }
     }
 
-    /// Steps worth trying, in the domain's units.
-    fn goals(&self, effort: u8, stage: &Stage) -> Vec<Goal> {
+    /// Steps worth trying, in the domain's units, each with what it is in bins of the residual; `factor` says which one it is.
+    fn goals(&self, effort: u8, stage: &Stage, factor: Option<f64>) -> Vec<(Goal, Option<f64>)> {
         if let Some(e) = self.relative {
-            return vec![Goal::Relative(e)];
+            return vec![(Goal::Relative(e), None)];
         }
         let Some(bins) = self.bins else {
-            return self.norm_step.map(Goal::Step).into_iter().collect();
+            return self.norm_step.map(|s| (Goal::Step(s), None)).into_iter().collect();
         };
         // A transform coarser than the bound leaves work to the residual; a finer one leaves none. Best between 0.7 and 4.5 of
         // the tolerance on smooth fields, coarser on rough ones.
-        let factors: &[f64] = match effort {
+        let factors: &[f64] = match (effort, factor) {
             _ if stage.closed_loop => &[1.0],
-            0..=3 => &[1.1],
-            4..=6 => &[1.1, 3.0],
+            (_, Some(f)) => &[f],
+            (0..=3, _) => &[1.1],
+            (4..=6, _) => &[1.1, 3.0],
             _ => &[0.7, 1.1, 1.6, 3.0, 8.0],
         };
-        factors.iter().map(|f| Goal::Step((f * bins.width).min(self.norm_step.unwrap_or(f64::INFINITY)))).collect()
+        let most = self.norm_step.unwrap_or(f64::INFINITY);
+        factors.iter().map(|f| (Goal::Step((f * bins.width).min(most)), Some(*f))).collect()
     }
 }
 
@@ -377,9 +418,10 @@ fn lossy<T: Sample>(
     chunk: &Chunk<'_, T>,
     stage: &Stage,
     transform: &dyn transform::Transform,
+    factor: Option<f64>,
 ) -> Result<Option<Encoded>> {
     let plan = Plan::new(chunk, stage);
-    let goals = plan.goals(chunk.spec.effort, stage);
+    let goals = plan.goals(chunk.spec.effort, stage, factor);
     if goals.is_empty() {
         return Ok(None);
     }
@@ -387,10 +429,13 @@ fn lossy<T: Sample>(
     let block = Block { valid: seen.as_deref(), effort: chunk.spec.effort, ..plan.block(chunk.shape) };
     let mut analysis = transform.analyse(w, block)?;
     let mut best: Option<Encoded> = None;
-    for goal in goals {
-        let candidate = keep_block_norm(chunk, goal, |goal| {
+    for (goal, factor) in goals {
+        let mut candidate = keep_block_norm(chunk, goal, |goal| {
             lossy_with(chunk, stage, &plan, sides.as_ref(), analysis.as_mut(), goal)
         })?;
+        if let Some(c) = &mut candidate {
+            c.factor = factor;
+        }
         best = match (best, candidate) {
             (Some(b), Some(c)) => Some(if c.bytes.len() < b.bytes.len() { c } else { b }),
             (b, c) => b.or(c),

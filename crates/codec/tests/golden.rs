@@ -50,3 +50,12 @@ fn no_flip_and_no_cut_goes_unnoticed_or_panics() {
         }
     }
 }
+
+#[test]
+fn narrow_vectors_give_the_same_values() {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["every_golden_payload_decodes", "--exact"])
+        .env("LITHIFY_SIMD", "baseline")
+        .status();
+    assert!(status.unwrap().success());
+}

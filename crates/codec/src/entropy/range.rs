@@ -12,9 +12,15 @@ pub trait BinaryCoder {
     /// A decoder ignores `bit` and returns the one that it read.
     fn code(&mut self, bit: bool, p1: u32) -> bool;
 
-    /// `n <= 32` equally likely bits, most significant first.
+    /// The lowest `n <= 16` bits of `value`, all equally likely.
+    fn code_few(&mut self, value: u32, n: u32) -> u32;
+
+    /// The lowest `n <= 32` bits of `value`, all equally likely.
+    #[inline]
     fn code_raw(&mut self, value: u32, n: u32) -> u32 {
-        (0..n).rev().fold(0, |v, i| v << 1 | u32::from(self.code(value >> i & 1 == 1, 1 << 15)))
+        let low = n.min(16);
+        let high = self.code_few(value >> low, n - low);
+        high << low | self.code_few(value, low)
     }
 }
 
@@ -38,6 +44,14 @@ impl Encoder {
     /// An empty stream.
     pub fn new() -> Self {
         Self { low: 0, range: u32::MAX, cache: 0, pending: 1, out: Vec::new() }
+    }
+
+    #[inline]
+    fn normalise(&mut self) {
+        while self.range < 1 << 24 {
+            self.range <<= 8;
+            self.shift_low();
+        }
     }
 
     fn shift_low(&mut self) {
@@ -88,11 +102,17 @@ impl BinaryCoder for Encoder {
             self.low += u64::from(bound);
             self.range -= bound;
         }
-        while self.range < 1 << 24 {
-            self.range <<= 8;
-            self.shift_low();
-        }
+        self.normalise();
         bit
+    }
+
+    #[inline]
+    fn code_few(&mut self, value: u32, n: u32) -> u32 {
+        let value = value & ((1 << n) - 1);
+        self.range >>= n;
+        self.low += u64::from(value) * u64::from(self.range);
+        self.normalise();
+        value
     }
 }
 
@@ -113,6 +133,14 @@ impl<'a> Decoder<'a> {
             d.next_byte();
         }
         d
+    }
+
+    #[inline]
+    fn normalise(&mut self) {
+        while self.range < 1 << 24 {
+            self.range <<= 8;
+            self.next_byte();
+        }
     }
 
     #[inline]
@@ -142,11 +170,18 @@ impl BinaryCoder for Decoder<'_> {
             self.code -= bound;
             self.range -= bound;
         }
-        while self.range < 1 << 24 {
-            self.range <<= 8;
-            self.next_byte();
-        }
+        self.normalise();
         bit
+    }
+
+    #[inline]
+    fn code_few(&mut self, _: u32, n: u32) -> u32 {
+        self.range >>= n;
+        // Only a damaged stream holds more.
+        let value = (self.code / self.range).min((1 << n) - 1);
+        self.code -= value * self.range;
+        self.normalise();
+        value
     }
 }
 
@@ -197,6 +232,12 @@ impl BinaryCoder for Price {
         let p = if bit { p1 } else { 65536 - p1 };
         self.cost += u64::from(COST[(p >> 4).min(4095) as usize]);
         bit
+    }
+
+    #[inline]
+    fn code_few(&mut self, value: u32, n: u32) -> u32 {
+        self.cost += u64::from(n) << 16;
+        value & ((1 << n) - 1)
     }
 }
 

@@ -145,6 +145,11 @@ pub trait Analysis: Send {
 
     /// Coded bytes, and exactly what [`Transform::decode`] will make of them.
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)>;
+
+    /// Parameters that `encode` would choose by trials.
+    fn choices(&mut self, _: Goal) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
 }
 
 /// The row called `name`.

@@ -64,6 +64,12 @@ impl Layout {
         }
     }
 
+    /// Which dimensions make a slice, as one number that does not depend on lengths: 8 rows + columns, 64 + columns.
+    pub fn code(&self) -> usize {
+        let at = |back: usize| self.axes.len().checked_sub(back).map_or(0, |i| self.axes[i]);
+        if self.planar == 2 { 8 * at(2) + at(1) } else { 64 + at(1) }
+    }
+
     /// Whether this is a reordering of `n` dimensions.
     pub fn fits(&self, n: usize) -> bool {
         let mut seen = vec![false; n];

@@ -1,210 +1,239 @@
 //! Online least squares with several memories: weights that predict a sample from its features, learned from the samples before.
 //!
 //! # Maths
-//! 1. Every sample adds f f^T and f y to the sums of the batch in hand.
+//! 1. Samples are taken in segments. With the target as last column, the sums of products B of a batch of segments are kept in
+//!    eight parts: part l sums the samples l, l + 8, .. of each segment.
 //! 2. Batch by batch the sums join each memory, A <- l A + B; a memory forgets at its own rate.
 //! 3. Each memory's weights solve (A + r I) w = b + r w0 by Cholesky, where w0 are the weights that a coarser model had learned
 //!    and r is worth two samples.
-//! # Cost       n^2 / 2 multiplications per sample, n^3 / 6 per batch and memory
+//! # Shapes     a feature over a segment: `f32[8 groups, 8 lanes]`; memories are the lanes of the solver
+//! # Cost       n^2 / 2 multiplications per sample in eight lanes, n^3 / 6 per batch in four
 //! # Reference  X. Wu, K. U. Barthel, W. Zhang, Piecewise 2D autoregression for predictive image coding, 1998
 
-/// Most features; a multiple of [`LANES`].
+/// Most features.
 pub const MAX: usize = 48;
-/// Partial sums of every sum over features.
-const LANES: usize = 4;
+/// Samples of a segment.
+pub const SEGMENT: usize = GROUPS * LANES;
+/// Partial sums of every sum over samples.
+pub const LANES: usize = 8;
+/// Groups of lanes in a segment.
+pub const GROUPS: usize = 8;
 /// Most memories.
 pub const MAX_MEMORIES: usize = 3;
+/// One number per sample of a segment.
+pub type Column = [[f32; LANES]; GROUPS];
+/// One number per memory; the last lane is idle.
+type Memories = [f64; 4];
+
 /// What is left of each memory after one sample, from short to long.
-const KEEP: [f64; MAX_MEMORIES] = [0.998, 0.9998, 0.99995];
-/// Samples of a batch at first, and later.
-const BATCH: [u32; 2] = [16, 64];
-/// Short batches up to this many samples.
-const WARM_UP: u32 = 512;
+const KEEP: Memories = [0.998, 0.9998, 0.99995, 1.0];
+/// Samples of a batch: so many once so many are seen.
+const BATCHES: [(u32, u32); 3] = [(2048, 256), (256, 64), (0, 16)];
 /// What the ridge weighs, in samples.
 const RIDGE: f64 = 2.0;
-
-/// l^n for the two batch lengths.
-const DECAY: [[f64; MAX_MEMORIES]; 2] = [powers(BATCH[0]), powers(BATCH[1])];
-
-const fn powers(n: u32) -> [f64; MAX_MEMORIES] {
-    let mut out = [1.0; MAX_MEMORIES];
-    let mut m = 0;
-    while m < MAX_MEMORIES {
-        let mut i = 0;
-        while i < n {
-            out[m] *= KEEP[m];
-            i += 1;
-        }
-        m += 1;
-    }
-    out
-}
-
-/// A row of numbers, one per feature.
-pub type Row = [f64; MAX];
-
-/// Sums of products; rows of `a` are filled up to the diagonal, in whole groups of lanes.
-#[derive(Debug, Clone)]
-struct Sums {
-    a: Vec<Row>,
-    b: Row,
-    /// Weight of all samples in it.
-    weight: f64,
-}
-
-impl Sums {
-    fn new(n: usize) -> Self {
-        Self { a: vec![[0.0; MAX]; n], b: [0.0; MAX], weight: 0.0 }
-    }
-
-    fn clear(&mut self) {
-        self.a.iter_mut().for_each(|r| *r = [0.0; MAX]);
-        self.b = [0.0; MAX];
-        self.weight = 0.0;
-    }
-}
+/// Sums of products are made in tiles of so many columns by so many.
+const TILE: (usize, usize) = (4, 2);
 
 /// Memories, their sums and their weights.
 #[derive(Debug, Clone)]
 pub struct LeastSquares {
     n: usize,
-    batch: Sums,
+    n_memories: usize,
+    /// Parts of the sums of the batch in hand, tile by tile.
+    batch: Vec<[[[f32; LANES]; TILE.1]; TILE.0]>,
     in_batch: u32,
     seen: u32,
-    memories: Vec<Sums>,
-    weights: [Row; MAX_MEMORIES],
-    prior: [Row; MAX_MEMORIES],
+    /// Rows of the lower triangle; the last one is the target's.
+    sums: Vec<Memories>,
+    weights: [[f32; MAX]; MAX_MEMORIES],
+    prior: Vec<Memories>,
     /// Scratch of the solver.
-    l: Vec<Row>,
+    l: Vec<Memories>,
+}
+
+/// Where row `i` of a triangle begins.
+const fn row(i: usize) -> usize {
+    i * (i + 1) / 2
+}
+
+/// Tiles that cover the lower triangle, the target's row included.
+fn tiles(n: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..=n).step_by(TILE.0).flat_map(|i| (0..i + TILE.0).step_by(TILE.1).map(move |j| (i, j)))
 }
 
 impl LeastSquares {
     /// For `n <= MAX` features and `n_memories <= MAX_MEMORIES`; `parent` is the model of the next coarser level.
     pub fn new(n: usize, n_memories: usize, parent: Option<&Self>) -> Self {
-        let prior = parent.map_or([[0.0; MAX]; MAX_MEMORIES], |p| p.weights);
+        let weights = parent.map_or([[0.0; MAX]; MAX_MEMORIES], |p| p.weights);
+        let prior = (0..n).map(|k| [0, 1, 2, 3].map(|m| weights.get(m).map_or(0.0, |w| f64::from(w[k])))).collect();
         Self {
             n,
-            batch: Sums::new(n),
+            n_memories,
+            batch: vec![[[[0.0; LANES]; TILE.1]; TILE.0]; tiles(n).count()],
             in_batch: 0,
             seen: 0,
-            memories: vec![Sums::new(n); n_memories],
-            weights: prior,
+            sums: vec![[0.0; 4]; row(n + 1)],
+            weights,
             prior,
-            l: vec![[0.0; MAX]; n],
+            l: vec![[0.0; 4]; row(n + 1)],
         }
     }
 
-    /// Each memory's prediction. The partial sums are part of the format.
+    /// Weights of a memory, one per feature.
+    pub fn weights(&self, memory: usize) -> &[f32; MAX] {
+        &self.weights[memory]
+    }
+
+    /// What features `first..end` add to each memory's prediction of the first `groups` groups.
     #[inline(always)]
-    pub fn predict(&self, f: &Row) -> [f64; MAX_MEMORIES] {
-        let groups = self.n.div_ceil(LANES);
-        let mut out = [0.0; MAX_MEMORIES];
-        for (out, w) in out.iter_mut().zip(&self.weights).take(self.memories.len()) {
-            let mut s = [0.0; LANES];
-            for (f, w) in f.as_chunks::<LANES>().0[..groups].iter().zip(w.as_chunks::<LANES>().0) {
-                for l in 0..LANES {
-                    s[l] += f[l] * w[l];
+    pub fn predict(&self, f: &[Column], end: usize, groups: usize, out: &mut [Column; MAX_MEMORIES]) {
+        for g in 0..groups {
+            let mut sums = [[0.0; LANES]; MAX_MEMORIES];
+            for (k, f) in f[..end].iter().enumerate() {
+                for m in 0..self.n_memories {
+                    let w = self.weights[m][k];
+                    for l in 0..LANES {
+                        sums[m][l] += w * f[g][l];
+                    }
                 }
             }
-            *out = (s[0] + s[1]) + (s[2] + s[3]);
+            for m in 0..self.n_memories {
+                out[m][g] = sums[m];
+            }
+        }
+    }
+
+    /// Learns from groups `first`, `first + step`, .. before `end` of a segment, in which `count` samples are not missing; those
+    /// missing are 0 in every column. Column `n` is the target's; as many after it as fill a tile must be there.
+    #[inline(always)]
+    pub fn update(&mut self, f: &[Column], first: usize, step: usize, end: usize, count: u32) {
+        for (tile, (i, j)) in self.batch.iter_mut().zip(tiles(self.n)) {
+            let (a, b) = (&f[i..i + TILE.0], &f[j..j + TILE.1]);
+            let mut sums = *tile;
+            let mut g = first;
+            while g < end {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (c, sums) in sums.iter_mut().enumerate() {
+                        for l in 0..LANES {
+                            sums[l] += a[r][g][l] * b[c][g][l];
+                        }
+                    }
+                }
+                g += step;
+            }
+            *tile = sums;
+        }
+        self.in_batch += count;
+        let full = BATCHES.iter().find(|(seen, _)| self.seen >= *seen).map_or(0, |(_, batch)| *batch);
+        if self.in_batch >= full {
+            self.learn();
+        }
+    }
+
+    #[inline(always)]
+    fn learn(&mut self) {
+        let n = self.n;
+        let keep = power(&KEEP, self.in_batch);
+        for (tile, (i, j)) in self.batch.iter_mut().zip(tiles(n)) {
+            for (r, tile) in tile.iter_mut().enumerate() {
+                for (c, parts) in tile.iter_mut().enumerate() {
+                    if i + r <= n && j + c <= i + r {
+                        let p = &*parts;
+                        let sum = ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
+                        let a = &mut self.sums[row(i + r) + j + c];
+                        for m in 0..4 {
+                            a[m] = a[m] * keep[m] + f64::from(sum);
+                        }
+                    }
+                    *parts = [0.0; LANES];
+                }
+            }
+        }
+        self.seen = self.seen.saturating_add(self.in_batch);
+        self.in_batch = 0;
+        let mut ridge = [0.0; 4];
+        for i in 0..n {
+            for m in 0..4 {
+                ridge[m] += self.sums[row(i) + i][m];
+            }
+        }
+        for m in 0..4 {
+            let samples = f64::from(self.seen).min(1.0 / (1.0 - KEEP[m]));
+            ridge[m] *= (RIDGE / samples + 1e-6) / n as f64;
+        }
+        let solution = solve(&mut self.l, &self.sums, &self.prior, ridge, n);
+        for m in 0..self.n_memories {
+            if solution[..n].iter().all(|w| (w[m] as f32).is_finite()) {
+                for k in 0..n {
+                    self.weights[m][k] = solution[k][m] as f32;
+                }
+            }
+        }
+    }
+}
+
+/// x^n, by squaring.
+fn power(x: &Memories, n: u32) -> Memories {
+    x.map(|x| {
+        let (mut x, mut n, mut out) = (x, n, 1.0);
+        while n > 0 {
+            if n % 2 == 1 {
+                out *= x;
+            }
+            x *= x;
+            n /= 2;
         }
         out
-    }
-
-    /// Learns from one sample of relative weight `weight`.
-    #[inline(always)]
-    pub fn update(&mut self, f: &Row, y: f64, weight: f64) {
-        for (i, row) in self.batch.a.iter_mut().enumerate() {
-            let fi = f[i] * weight;
-            // What lies right of the diagonal is never read.
-            let groups = i / LANES + 1;
-            for (a, f) in row.as_chunks_mut::<LANES>().0[..groups].iter_mut().zip(f.as_chunks::<LANES>().0) {
-                for l in 0..LANES {
-                    a[l] += fi * f[l];
-                }
-            }
-            self.batch.b[i] += fi * y;
-        }
-        self.batch.weight += weight;
-        self.in_batch += 1;
-        let late = usize::from(self.seen >= WARM_UP);
-        if self.in_batch == BATCH[late] {
-            self.seen = self.seen.saturating_add(self.in_batch);
-            self.in_batch = 0;
-            self.learn(&DECAY[late]);
-        }
-    }
-
-    #[inline(always)]
-    fn learn(&mut self, decay: &[f64; MAX_MEMORIES]) {
-        let n = self.n;
-        for (m, memory) in self.memories.iter_mut().enumerate() {
-            let keep = decay[m];
-            for (i, (row, new)) in memory.a.iter_mut().zip(&self.batch.a).enumerate() {
-                for (a, b) in row[..=i].iter_mut().zip(new) {
-                    *a = *a * keep + b;
-                }
-                memory.b[i] = memory.b[i] * keep + self.batch.b[i];
-            }
-            memory.weight = memory.weight * keep + self.batch.weight;
-            let trace = (0..n).fold(0.0, |s, i| s + memory.a[i][i]);
-            // Squares of values near the limits of f64 overflow: such a memory starts anew.
-            if !trace.is_finite() || !memory.weight.is_finite() {
-                memory.clear();
-                continue;
-            }
-            let samples = f64::from(self.seen).min(1.0 / (1.0 - KEEP[m]));
-            let ridge = trace / n as f64 * (RIDGE / samples + 1e-6);
-            if ridge > 0.0 {
-                match solve(&mut self.l, memory, &self.prior[m], ridge, n) {
-                    Some(w) => self.weights[m] = w,
-                    // An infinity left behind would spoil the next solution.
-                    None => self.l.iter_mut().for_each(|row| *row = [0.0; MAX]),
-                }
-            }
-        }
-        self.batch.clear();
-    }
+    })
 }
 
-/// Solves (A + r I) w = b + r w0; `None` if rounding keeps A from being positive.
+/// Solves (A + r I) w = b + r w0, each memory in its lane; a lane where rounding keeps A from being positive is not finite.
 #[inline(always)]
-fn solve(l: &mut [Row], s: &Sums, w0: &Row, ridge: f64, n: usize) -> Option<Row> {
-    let mut w = [0.0; MAX];
-    let mut inverse = [0.0; MAX];
-    for i in 0..n {
-        let (head, tail) = l.split_at_mut(i);
-        let li = &mut tail[0];
-        for (j, lj) in head.iter().enumerate() {
-            li[j] = (s.a[i][j] - dot(li, lj, j)) * inverse[j];
+fn solve(l: &mut [Memories], sums: &[Memories], w0: &[Memories], ridge: Memories, n: usize) -> [Memories; MAX] {
+    l.copy_from_slice(sums);
+    for k in 0..n {
+        for m in 0..4 {
+            l[row(k) + k][m] += ridge[m];
+            l[row(n) + k][m] += ridge[m] * w0[k][m];
         }
-        let pivot = s.a[i][i] + ridge - dot(li, li, i);
-        if pivot.is_nan() || pivot <= 0.0 {
-            return None;
-        }
-        inverse[i] = 1.0 / pivot.sqrt();
-        w[i] = (s.b[i] + ridge * w0[i] - dot(li, &w, i)) * inverse[i];
-        // Groups of lanes reach past the diagonal.
-        li[i..].fill(0.0);
     }
+    let mut inverse = [[0.0; 4]; MAX];
+    let mut column = [[0.0; 4]; MAX + 1];
+    for k in 0..n {
+        let pivot = l[row(k) + k];
+        for m in 0..4 {
+            inverse[k][m] = 1.0 / pivot[m].sqrt();
+        }
+        for i in k + 1..=n {
+            let v = &mut l[row(i) + k];
+            for m in 0..4 {
+                v[m] *= inverse[k][m];
+            }
+            column[i] = *v;
+        }
+        for i in k + 1..=n {
+            let c = column[i];
+            // The target's square is of no use.
+            let end = i.min(n - 1);
+            for (v, d) in l[row(i) + k + 1..=row(i) + end].iter_mut().zip(&column[k + 1..=end]) {
+                for m in 0..4 {
+                    v[m] -= c[m] * d[m];
+                }
+            }
+        }
+    }
+    let mut w = [[0.0; 4]; MAX];
+    w[..n].copy_from_slice(&l[row(n)..row(n) + n]);
     for i in (0..n).rev() {
-        w[i] *= inverse[i];
+        for m in 0..4 {
+            w[i][m] *= inverse[i][m];
+        }
         let wi = w[i];
-        for (w, l) in w[..i].iter_mut().zip(&l[i]) {
-            *w -= wi * l;
+        for (w, l) in w[..i].iter_mut().zip(&l[row(i)..row(i) + i]) {
+            for m in 0..4 {
+                w[m] -= wi[m] * l[m];
+            }
         }
     }
-    w.iter().all(|w| w.is_finite()).then_some(w)
-}
-
-/// Sum over the first `n` products, in four partial sums; what lies beyond in the last group must be zero in `a` or `b`.
-#[inline(always)]
-fn dot(a: &Row, b: &Row, n: usize) -> f64 {
-    let mut s = [0.0; LANES];
-    for (a, b) in a.as_chunks::<LANES>().0[..n.div_ceil(LANES)].iter().zip(b.as_chunks::<LANES>().0) {
-        for l in 0..LANES {
-            s[l] += a[l] * b[l];
-        }
-    }
-    (s[0] + s[1]) + (s[2] + s[3])
+    w
 }

@@ -10,6 +10,7 @@
 //! # Reference  X. Liang et al., SZ3, 2022, for the multilevel order; M. Mahoney, 2005, for the mixing
 
 mod contexts;
+mod features;
 mod geometry;
 mod ls;
 mod slices;
@@ -20,6 +21,7 @@ use crate::bits::{Reader, Writer};
 use crate::block::crop;
 use crate::entropy::{Decoder, Encoder};
 use crate::error::{Error, Result};
+use features::PAD;
 use geometry::Layout;
 use slices::Settings;
 use trial::Choice;
@@ -30,7 +32,13 @@ pub const STAGE: Stage = Stage {
     name: "predict",
     doc: "closed-loop prediction by online least squares, context-coded",
     params: &[
-        Param { name: "layout", doc: "order of the dimensions, by number", default: f64::NAN, min: 0.0, max: 100.0 },
+        Param {
+            name: "layout",
+            doc: "dimensions of a slice, counted from 0: 8 rows + columns; 64 + columns for slices of one row",
+            default: f64::NAN,
+            min: 0.0,
+            max: 71.0,
+        },
         Param {
             name: "alpha",
             doc: "finer bins at coarser levels, by this factor",
@@ -124,8 +132,8 @@ impl Transform for Predict {
 
     fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
         let (layout, settings) = read_settings(src, block.shape)?;
-        let n = block.shape.iter().product();
-        let mut v = crate::try_vec(n, 0.0)?;
+        let n: usize = block.shape.iter().product();
+        let mut v = crate::try_vec(n + PAD, 0.0)?;
         let valid = block.valid.map(|m| reordered(m, block.shape, &layout));
         let mut coder = Decoder::new(src.rest());
         slices::code(&mut coder, &mut v, valid.as_deref(), layout.geometry(block.shape), &settings);
@@ -142,7 +150,7 @@ fn reordered<T: Copy + Default>(x: &[T], shape: &[usize], layout: &Layout) -> Ve
 }
 
 fn restored(v: &[f64], shape: &[usize], layout: &Layout) -> Vec<f64> {
-    let mut out = vec![0.0; v.len()];
+    let mut out = vec![0.0; v.len() - PAD];
     layout.for_each(shape, |to, from| out[to] = v[from]);
     out
 }
@@ -214,6 +222,19 @@ impl Looked {
         (0..y.len()).filter(|&i| counts(i)).map(|i| (y[i] - self.x[i]) * (y[i] - self.x[i])).sum()
     }
 
+    fn width(&self, goal: Goal) -> f64 {
+        let width = match goal {
+            Goal::Step(s) => s,
+            Goal::Relative(e) => e * self.norm * (12.0 / self.x.len() as f64).sqrt(),
+        };
+        width.max(f64::MIN_POSITIVE)
+    }
+
+    /// The choice made earlier, or that of trials at that width.
+    fn choose(&mut self, width: f64) -> Choice {
+        self.choice.take().unwrap_or_else(|| trial::choose(self, Layout::candidates(&self.shape), width))
+    }
+
     fn settings(&self, width: f64, alpha: f64) -> Settings {
         let alpha = 1.0 + ((alpha - 1.0) * ALPHA).floor() / ALPHA;
         let Preset { wide, memories, every, .. } = self.preset;
@@ -224,6 +245,7 @@ impl Looked {
         let mut w = Writer::new();
         write_settings(layout, settings, &mut w);
         let mut v = reordered(&self.x, &self.shape, layout);
+        v.resize(v.len() + PAD, 0.0);
         let valid = self.valid.as_ref().map(|m| reordered(m, &self.shape, layout));
         let mut coder = Encoder::new();
         slices::code(&mut coder, &mut v, valid.as_deref(), layout.geometry(&self.shape), settings);
@@ -255,17 +277,17 @@ impl Analysis for Looked {
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
-        let width = match goal {
-            Goal::Step(s) => s,
-            Goal::Relative(e) => e * self.norm * (12.0 / self.x.len() as f64).sqrt(),
-        };
-        let width = width.max(f64::MIN_POSITIVE);
-        let choice = match self.choice.take() {
-            Some(choice) => choice,
-            None => trial::choose(self, Layout::candidates(&self.shape), width),
-        };
+        let width = self.width(goal);
+        let choice = self.choose(width);
         let coded = self.encode_with(&choice.layout, &self.settings(width, choice.alpha));
         self.choice = Some(choice);
         Ok(coded)
+    }
+
+    fn choices(&mut self, goal: Goal) -> Vec<(&'static str, f64)> {
+        let choice = self.choose(self.width(goal));
+        let choices = vec![("layout", choice.layout.code() as f64), ("alpha", choice.alpha)];
+        self.choice = Some(choice);
+        choices
     }
 }

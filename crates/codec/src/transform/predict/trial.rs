@@ -14,46 +14,54 @@ pub struct Choice {
 
 /// Spreads worth trying, beside an even one.
 const ALPHAS: [f64; 2] = [1.15, 1.3];
-/// Each trial codes at least so many samples: fewer do not show what least squares will learn.
-const LEAST: usize = 40_000;
+/// The first trials code at least so many samples each ..
+const LEAST: usize = 16_000;
+/// .. and the decisive ones: fewer do not show what least squares will learn.
+const LEAST_LATER: usize = 40_000;
+/// Layouts that come so near to the best in the first trials are tried again.
+const CLOSE: f64 = 1.15;
 
 /// The choice with the fewest bytes at that bin width.
-pub fn choose(block: &Looked, candidates: Vec<Layout>, width: f64) -> Choice {
+pub fn choose(block: &Looked, mut layouts: Vec<Layout>, width: f64) -> Choice {
     let Predict { layout, alpha, .. } = block.options;
-    let layouts = match layout {
-        Some(i) => vec![candidates[i.min(candidates.len() - 1)].clone()],
-        None => candidates,
-    };
+    if let Some(code) = layout
+        && layouts.iter().any(|l| l.code() == code)
+    {
+        layouts.retain(|l| l.code() == code);
+    }
     let trials = block.preset.trials;
-    if trials == 0 {
-        let layout =
-            layouts.into_iter().next_back().unwrap_or(Layout { axes: (0..block.shape.len()).collect(), planar: 1 });
-        return Choice { layout, alpha: alpha.unwrap_or(1.0) };
-    }
-    let sample = sample(block, (block.x.len() / (trials * layouts.len())).max(LEAST));
-    let cost = |layout: &Layout, alpha: f64| sample.encode_with(layout, &sample.settings(width, alpha)).0.len();
     let start = alpha.unwrap_or(1.0);
-    let Some((layout, _)) = best(layouts, |l| cost(l, start)) else {
-        return Choice { layout: Layout { axes: (0..block.shape.len()).collect(), planar: 1 }, alpha: start };
-    };
-    let alpha = match alpha {
-        Some(a) => a,
-        None => best([start].into_iter().chain(ALPHAS).collect(), |a| cost(&layout, *a)).map_or(start, |(a, _)| a),
-    };
-    Choice { layout, alpha }
-}
-
-/// The cheapest, and its cost; a single one is not tried.
-fn best<T>(all: Vec<T>, cost: impl Fn(&T) -> usize) -> Option<(T, usize)> {
-    if all.len() == 1 {
-        return all.into_iter().next().map(|t| (t, 0));
+    if trials == 0 || (layouts.len() == 1 && alpha.is_some()) {
+        return Choice { layout: layouts.swap_remove(layouts.len() - 1), alpha: start };
     }
-    all.into_iter()
-        .map(|t| {
-            let c = cost(&t);
-            (t, c)
-        })
-        .min_by_key(|(_, c)| *c)
+    let budget = block.x.len() / trials;
+    let cost = |sample: &Looked, layout: &Layout, alpha: f64| {
+        sample.encode_with(layout, &sample.settings(width, alpha)).0.len() as f64
+    };
+    if layouts.len() > 2 {
+        let small = sample(block, (budget / (2 * layouts.len())).max(LEAST));
+        let mut bids: Vec<_> = layouts.into_iter().map(|l| (cost(&small, &l, start), l)).collect();
+        bids.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let most = bids[0].0 * CLOSE;
+        layouts = bids.into_iter().take_while(|(cost, _)| *cost <= most).take(2).map(|(_, l)| l).collect();
+    }
+    let large = sample(block, (budget / 8).max(LEAST_LATER));
+    let alphas = if alpha.is_some() { &[][..] } else { &ALPHAS };
+    let mut best = Choice { layout: layouts.swap_remove(0), alpha: start };
+    let mut least = if layouts.is_empty() && alphas.is_empty() { 0.0 } else { cost(&large, &best.layout, start) };
+    for layout in layouts {
+        let c = cost(&large, &layout, start);
+        if c < least {
+            (best.layout, least) = (layout, c);
+        }
+    }
+    for &alpha in alphas {
+        let c = cost(&large, &best.layout, alpha);
+        if c < least {
+            (best.alpha, least) = (alpha, c);
+        }
+    }
+    best
 }
 
 /// A part of about `n` samples with as even sides as the block has; of several places, the one with most valid samples.

@@ -129,7 +129,7 @@ impl<'a> View<'a> {
 struct Coding<'a> {
     layout: &'a Layout,
     grain: Grain,
-    symbols: IntModel<9>,
+    symbols: IntModel<8>,
     empty: BitModel<5>,
     /// Sizes of all symbols coded so far, clipped.
     sizes: Vec<u16>,
@@ -165,17 +165,8 @@ impl<'a> Coding<'a> {
         let n = layout.n_planes() * layout.plane();
         let grain = Grain::of(n);
         let Grain { pair: p, triple: t, single: s } = grain;
-        let sizes = [
-            BANDS * 13 * 2,
-            t * t * t,
-            5 * 5 * 5 * 4 * 3,
-            7 * 7 * 7 * 4,
-            s * LEVELS,
-            64 * LEVELS,
-            81 * LEVELS,
-            t * t * t,
-            p * p,
-        ];
+        let sizes =
+            [BANDS * 13 * 2, t * t * t, 5 * 5 * 5 * 4 * 3, 7 * 7 * 7 * 4, s * LEVELS, 81 * LEVELS, t * t * t, p * p];
         let mut tiles_at = Vec::new();
         let mut tiles_in_plane = 0;
         for band in &layout.bands {
@@ -378,7 +369,6 @@ impl<'a> Coding<'a> {
             })
         });
         let lvl = (band.level - 1).min(LEVELS - 1);
-        let place = y * 63 / band.height.max(2);
         for tile in (0..full.len()).filter(|&t| full[t]) {
             for x in tile * TILE..((tile + 1) * TILE).min(band.width) {
                 let at = at_row + x;
@@ -410,7 +400,6 @@ impl<'a> Coding<'a> {
                         + clip(c, 2),
                     ((clip(p, 6) * 7 + clip(s1, 6)) * 7 + clip(s2, 6)) * 4 + 2 * clip(w, 1) + clip(n, 1),
                     half_level(4 * wide + 3 * parents + 3 * beside / 2 + 2 * coarse).min(single - 1) * LEVELS + lvl,
-                    place * LEVELS + lvl,
                     (((west_sign * 3 + sign(signed(north_at))) * 3 + sign(signed(up_at))) * 3 + parent_sign) * LEVELS
                         + lvl,
                     (triple_of(2 * w + ww) * triple + triple_of(2 * n + nn)) * triple + triple_of(2 * u + uu),
