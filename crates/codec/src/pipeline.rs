@@ -117,7 +117,10 @@ pub(crate) fn encode_with(
 }
 
 /// The codec of `spec` with those parameters set that it would choose for a chunk by trials.
-pub(crate) fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
+///
+/// # Errors
+/// Those of the encoders.
+pub fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
     match_samples!(x, v => settle_typed(v, shape, spec))
 }
 

@@ -77,6 +77,11 @@ impl RateSearch {
         if self.whole { step.round() } else { step }
     }
 
+    /// Whether there is no finer step.
+    pub fn is_finest(&self, step: f64) -> bool {
+        step == self.snap(self.finest)
+    }
+
     /// The step to try next; `None` if none can do better.
     pub fn next(&self) -> Option<f64> {
         let coarse = self.points.iter().position(|p| p.1 <= self.target);

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lithify_codec::block::{n_samples, part_shape};
+use lithify_codec::block::part_shape;
 use lithify_codec::information::SHARE;
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
@@ -315,22 +315,20 @@ impl Job<'_> {
 
     /// One codec for all chunks.
     fn choose(&self, spec: &ChunkSpec, context: &Context<'_>) -> Result<Codec> {
-        let chunks = self.probes(1, 1, context)?;
+        let chunks = self.probes(context)?;
         let chunks: Vec<_> = chunks.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
         Ok(lithify_codec::auto::choose(&chunks, spec)?)
     }
 
-    /// A few chunks, evenly spread, or as much of the middle of each as makes one `share`th of a chunk in all, but at least `least`
-    /// samples.
-    fn probes(&self, share: usize, least: usize, context: &Context<'_>) -> Result<Vec<(Samples, Vec<usize>)>> {
+    /// A few chunks, evenly spread, or as much of the middle of each as makes one chunk in all.
+    fn probes(&self, context: &Context<'_>) -> Result<Vec<(Samples, Vec<usize>)>> {
         let mut grid = self.grid();
         let n = grid.len().min(PROBES);
         let picked: Vec<usize> = (0..n).map(|k| (2 * k + 1) * grid.len() / (2 * n)).collect();
         let chunks = picked.into_iter().rev().map(|i| {
             context.check()?;
             let at = grid.swap_remove(i);
-            let in_all = (n_samples(&at.count).unwrap_or(0) / share).max(least);
-            let count = part_shape(&at.count, in_all / n);
+            let count = part_shape(&at.count, at.count.iter().product::<usize>() / n);
             let middle = |d: usize| at.start[d] + (at.count[d] - count[d]) / 2;
             let start = (0..count.len()).map(middle).collect();
             Ok((self.read(&ChunkAt { start, count: count.clone(), ..at })?, count))
@@ -340,7 +338,7 @@ impl Job<'_> {
 
     /// One step for all chunks, searched on a few of them.
     fn search_step(&self, spec: &ChunkSpec, mse: f64, context: &Context<'_>) -> Result<f64> {
-        let chunks = self.probes(1, 1, context)?;
+        let chunks = self.probes(context)?;
         let n = chunks.len();
         let probes = chunks.into_iter().map(|(x, shape)| Probe::new(&x, &shape, spec));
         let mut probes = probes.collect::<lithify_codec::Result<Vec<_>>>()?;

@@ -2,17 +2,20 @@
 //!
 //! 1. Samples of some chunks are coded without loss, then at a few steps: a first guess, how bytes change with the step, and
 //!    whether lossless could do.
-//! 2. The whole variable is coded at that step, and again at better ones until its bytes are the target's or up to 1 % fewer.
+//! 2. The codec is fixed for all chunks. The whole variable is coded at that step, and again at better ones until its bytes are the target's or up to 1 % fewer.
 //!    Payloads wait in files of their own; of two attempts that fit, the larger is kept.
 //! 3. Where no step does better (whole numbers have few of them), the nearest on the right side is taken, and said.
 //!
 //! Bounds on errors beside it are ceilings: no step goes beyond them.
 
+use lithify_codec::block::part_shape;
 use lithify_codec::objective::rate::RateSearch;
+use lithify_codec::pipeline::MAX_DIMS;
 use lithify_codec::{Affine, Bound, ChunkSpec, Codec, FieldStats, Promise, Samples, Tolerance, auto, encode_chunk};
 
 use super::{CodedVariable, Job, Plan, RETRIES, Settled, Spool};
 use crate::error::{Error, Result};
+use crate::job::chunks::ChunkAt;
 use crate::job::{Context, ordered};
 
 /// Trial encodes of samples at most, the lossless one included.
@@ -20,10 +23,14 @@ const TRIALS: usize = 6;
 /// Samples are this part of a chunk in all, but at least so many values: adaptive models need some to learn from.
 const SHARE: usize = 4;
 const LEAST: usize = 1 << 16;
+/// They come in so many parts from all over the variable, for one place is not like another.
+const PARTS: usize = 8;
+/// Where a part lies in its chunk: multiples of these numbers' roots, modulo 1, spread evenly for each dimension.
+const PRIMES: [f64; MAX_DIMS] = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0];
 /// A trial this near to its target is good enough: a sample tells no more of the whole.
 const NEAR: f64 = 0.03;
 /// Lossless is tried on the whole where samples say that it needs up to so many times the target.
-const HOPE: f64 = 1.15;
+const HOPE: f64 = 1.3;
 /// Encodes of the whole variable at most.
 const ATTEMPTS: usize = 16;
 /// The first guess: smooth fields reach ratio 25 at a thousandth of their range.
@@ -65,27 +72,24 @@ pub(super) fn keep(
         n_trials: 0,
         n_encodes: 0,
     };
-    let samples = job.probes(SHARE, LEAST, context)?;
+    let samples = samples(job, context)?;
     let part = samples.iter().map(|(x, _)| x.len()).sum::<usize>() as f64 / job.v.len().max(1) as f64;
     let search = hunt.search(&plan.field);
     let exact = ChunkSpec { codec: Codec::Lossless, tolerance: Tolerance::LOSSLESS, step: None, ..plan.spec.clone() };
     if search.is_none() || hunt.trial(&samples, &exact)? as f64 <= HOPE * part * hunt.target as f64 {
-        let attempt = hunt.attempt(exact)?;
-        if attempt.spool.len() <= hunt.target {
-            let ratio = hunt.ratio(attempt.spool.len());
-            warn(format!("{}: lossless is within {} (ratio {ratio:.2}): every bit is kept", job.path, job.promise));
-            return Ok(hunt.settled(attempt, Promise::lossless()));
-        }
-        if search.is_none() {
-            return Err(hunt.unreachable(attempt.spool.len()));
+        match hunt.exact(&exact, warn)? {
+            Ok(settled) => return Ok(settled),
+            Err(bytes) if search.is_none() => return Err(hunt.unreachable(bytes)),
+            Err(_) => {}
         }
     }
     let Some(search) = search else { return Err(hunt.unreachable(0)) };
     let (mut step, slope) = hunt.first_guess(search.for_part(part), &samples, &plan.field)?;
     drop(samples);
     if let Codec::Auto = hunt.spec.codec {
-        hunt.spec.codec = job.choose(&hunt.at(step), context)?;
+        hunt.spec.codec = stepped(job.choose(&hunt.at(step), context)?)?;
     }
+    hunt.settle(step)?;
     let search = search.with_slope(slope);
     for _ in 0..RETRIES {
         let (best, lands);
@@ -94,6 +98,12 @@ pub(super) fn keep(
             // A norm beside the budget was missed by a little: its own step has to be finer.
             hunt.spec.step = hunt.spec.step.map(|s| s * 0.97);
             continue;
+        }
+        // Where the finest step is more than fine enough, or changes nothing, so may be none at all.
+        if !lands && (search.is_finest(step) || best.coded.stats.n_changed == 0) {
+            if let Ok(settled) = hunt.exact(&exact, warn)? {
+                return Ok(settled);
+            }
         }
         if !lands {
             let why = if hunt.unit.whole { "the steps of whole numbers allow" } else { "any step gives" };
@@ -107,6 +117,30 @@ pub(super) fn keep(
         return Ok(hunt.settled(best, resolved));
     }
     Err(Error::Unreachable(format!("{}: {} does not hold; ask for a smaller ratio", job.path, job.promise)))
+}
+
+/// Parts of chunks all over the variable; everything, if that is no more.
+fn samples(job: &Job<'_>, context: &Context<'_>) -> Result<Vec<Part>> {
+    let grid = job.grid();
+    let in_all = grid.first().map_or(0, |at| at.count.iter().product::<usize>() / SHARE).max(LEAST);
+    let n = if job.v.len() <= in_all { grid.len() } else { PARTS };
+    let part = |k: usize| {
+        context.check()?;
+        let at = &grid[(2 * k + 1) * grid.len() / (2 * n)];
+        let count = part_shape(&at.count, in_all / n);
+        let place = |d: usize| ((k + 1) as f64 * PRIMES[d].sqrt()).fract() * (at.count[d] - count[d] + 1) as f64;
+        let start = (0..count.len()).map(|d| at.start[d] + place(d) as usize).collect();
+        Ok((job.read(&ChunkAt { start, count: count.clone(), ..at.clone() })?, count))
+    };
+    (0..n).map(part).collect()
+}
+
+/// A codec that has steps. Lossless may win at a fine one; but it has been tried on the whole by then, and a coarser one is wanted.
+fn stepped(codec: Codec) -> Result<Codec> {
+    match codec {
+        Codec::Lossless => Ok("predict".parse()?),
+        codec => Ok(codec),
+    }
 }
 
 /// What a step of the search stands for.
@@ -193,7 +227,7 @@ impl Hunt<'_> {
                         // Points of another codec would mislead.
                         search = empty.clone();
                         let parts: Vec<_> = samples.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
-                        auto::choose(&parts, &spec)?
+                        stepped(auto::choose(&parts, &spec)?)?
                     }
                 };
                 spec.codec = codec.clone();
@@ -210,6 +244,14 @@ impl Hunt<'_> {
         Ok((step, search.slope()))
     }
 
+    /// Fixes what the codec would choose by trials for each chunk and step: bytes would jump where the choice changes.
+    fn settle(&mut self, step: f64) -> Result<()> {
+        let mut grid = self.job.grid();
+        let at = grid.swap_remove(grid.len() / 2);
+        self.spec.codec = lithify_codec::settle(&self.job.read(&at)?, &at.count, &self.at(step))?;
+        Ok(())
+    }
+
     /// Encodes of the whole until the bytes are right: the last step, the best that fits, and whether it is what was asked.
     fn land(&mut self, mut search: RateSearch, first: f64) -> Result<(f64, Attempt, bool)> {
         let (mut best, mut least): (Option<(f64, Attempt)>, u64) = (None, u64::MAX);
@@ -220,7 +262,8 @@ impl Hunt<'_> {
             let bytes = attempt.spool.len();
             search.add(step, bytes);
             least = least.min(bytes);
-            next = if search.lands(bytes) { None } else { search.next() };
+            let exact = search.fits(bytes) && attempt.coded.stats.n_changed == 0;
+            next = if search.lands(bytes) || exact { None } else { search.next() };
             if search.fits(bytes) && best.as_ref().is_none_or(|(_, b)| bytes > b.spool.len()) {
                 best = Some((step, attempt));
             }
@@ -228,6 +271,18 @@ impl Hunt<'_> {
         let (step, best) = best.ok_or_else(|| self.unreachable(least))?;
         let lands = search.lands(best.spool.len());
         Ok((step, best, lands))
+    }
+
+    /// Every bit, if that fits; else the bytes that it takes.
+    fn exact(&mut self, spec: &ChunkSpec, warn: &mut dyn FnMut(String)) -> Result<std::result::Result<Settled, u64>> {
+        let attempt = self.attempt(spec.clone())?;
+        let bytes = attempt.spool.len();
+        if bytes > self.target {
+            return Ok(Err(bytes));
+        }
+        let (job, ratio) = (self.job, self.ratio(bytes));
+        warn(format!("{}: lossless is within {} (ratio {ratio:.2}): every bit is kept", job.path, job.promise));
+        Ok(Ok(self.settled(attempt, Promise::lossless())))
     }
 
     fn attempt(&mut self, spec: ChunkSpec) -> Result<Attempt> {
