@@ -21,6 +21,8 @@ const LARGER: usize = 4;
 const NOISE: f64 = 3.0;
 /// Below this ratio some arrays of few distinct values take fewer bytes with every bit kept.
 const MAYBE_EXACT: f64 = 16.0;
+/// Takes longest, and does not learn: a second place on a sample is its last.
+const SLOW: &str = "tensor";
 /// What comes close: what an adaptive model may pay for learning, in bytes, and how well a sample stands for the whole beyond that.
 const LEARNING: f64 = 1000.0;
 const LIKENESS: f64 = 1.1;
@@ -60,7 +62,7 @@ fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -
     let (n_small, n_larger) = (small.0.len() as f64, larger.0.len() as f64);
     // Few bits are coded in no time: nothing is gained by guessing.
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
-    if 3.0 * n_larger > x.len() as f64 || 8.0 * least < QUIET * n_small {
+    if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
         bids.iter_mut().for_each(|b| b.factor = None);
         return Ok(());
     }
@@ -163,6 +165,9 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
     let close = bids[0].bytes as f64 * LIKENESS + LEARNING;
     let keep = bids.iter().take_while(|b| b.bytes as f64 <= close).count().max(1);
     bids.truncate(keep);
+    if spec.effort < WHOLE && bids[0].codec.name() != SLOW {
+        bids.retain(|bid| bid.codec.name() != SLOW);
+    }
     Ok(bids)
 }
 

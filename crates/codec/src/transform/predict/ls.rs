@@ -26,7 +26,7 @@ pub type Column = [[f32; LANES]; GROUPS];
 type Memories = [f64; 4];
 
 /// What is left of each memory after one sample, from short to long.
-const KEEP: Memories = [0.998, 0.9998, 0.99995, 1.0];
+const KEEP: Memories = [0.998, 0.9999, 0.99998, 1.0];
 /// Samples of a batch: so many once so many are seen.
 const BATCHES: [(u32, u32); 3] = [(2048, 256), (256, 64), (0, 16)];
 /// What the ridge weighs, in samples.

@@ -86,10 +86,10 @@ struct Preset {
 impl Preset {
     fn of(effort: u8) -> Self {
         let (wide, memories, every, trials) = match effort {
-            0..=1 => (false, 1, 16, 0),
-            2..=3 => (false, 1, 8, 16),
-            4..=6 => (false, 2, 2, 8),
-            7..=8 => (false, 3, 1, 4),
+            0..=1 => (false, 1, 8, 0),
+            2..=3 => (false, 1, 2, 16),
+            4..=6 => (true, 2, 1, 8),
+            7..=8 => (true, 2, 1, 4),
             _ => (true, 3, 1, 2),
         };
         Self { wide, memories, every, trials }

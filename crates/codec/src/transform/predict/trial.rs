@@ -17,7 +17,7 @@ const ALPHAS: [f64; 2] = [1.15, 1.3];
 /// The first trials code at least so many samples each ..
 const LEAST: usize = 16_000;
 /// .. and the decisive ones: fewer do not show what least squares will learn.
-const LEAST_LATER: usize = 40_000;
+const LEAST_LATER: usize = 60_000;
 /// Layouts that come so near to the best in the first trials are tried again.
 const CLOSE: f64 = 1.15;
 
@@ -32,7 +32,10 @@ pub fn choose(block: &Looked, mut layouts: Vec<Layout>, width: f64) -> Choice {
     let trials = block.preset.trials;
     let start = alpha.unwrap_or(1.0);
     if trials == 0 || (layouts.len() == 1 && alpha.is_some()) {
-        return Choice { layout: layouts.swap_remove(layouts.len() - 1), alpha: start };
+        // Slices of the last two dimensions, as they are stored.
+        let long: Vec<usize> = (0..block.shape.len()).filter(|&d| block.shape[d] > 1).collect();
+        let stored = layouts.iter().position(|l| l.planar == 2 && long.ends_with(&l.axes[l.axes.len() - 2..]));
+        return Choice { layout: layouts.swap_remove(stored.unwrap_or(0)), alpha: start };
     }
     let budget = block.x.len() / trials;
     let cost = |sample: &Looked, layout: &Layout, alpha: f64| {
