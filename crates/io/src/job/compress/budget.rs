@@ -100,10 +100,11 @@ pub(super) fn keep(
             continue;
         }
         // Where the finest step is more than fine enough, or changes nothing, so may be none at all.
-        if !lands && (search.is_finest(step) || best.coded.stats.n_changed == 0) {
-            if let Ok(settled) = hunt.exact(&exact, warn)? {
-                return Ok(settled);
-            }
+        if !lands
+            && (search.is_finest(step) || best.coded.stats.n_changed == 0)
+            && let Ok(settled) = hunt.exact(&exact, warn)?
+        {
+            return Ok(settled);
         }
         if !lands {
             let why = if hunt.unit.whole { "the steps of whole numbers allow" } else { "any step gives" };
