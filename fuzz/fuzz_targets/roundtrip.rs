@@ -8,7 +8,7 @@ use lithify_codec::{
 };
 
 const BOUNDS: &[&str] =
-    &["abs=0.01", "abs=1000", "rel=0.01", "range=1e-3", "l2=1e-3", "l2-block=1e-3", "psnr=60", "abs=1,rel=0.1", "lossless"];
+    &["abs=0.01", "abs=1000", "rel=0.01", "range=1e-3", "l2=1e-3", "l2-block=1e-3", "psnr=60", "abs=1,rel=0.1", "bits=5", "lossless"];
 
 fuzz_target!(|data: &[u8]| {
     let Some((head, data)) = data.split_first_chunk::<4>() else { return };

@@ -67,9 +67,9 @@ pub struct Compress {
     pub input: PathBuf,
     /// A .zarr directory or a .zarr.zip file
     pub output: PathBuf,
-    /// What must hold: abs=, rel=, range=, l2=, l2-block=, psnr= or lossless, several joined by commas; for one variable as
-    /// T:abs=0.05. Can be given several times. Without any, every bit is kept
-    #[arg(short, long = "bound", value_name = "[VAR:]BOUND")]
+    /// What must hold: abs=, rel=, range=, l2=, l2-block=, psnr=, ratio=, bytes=, bits= or lossless, several joined by commas; for
+    /// one variable as T:abs=0.05. Can be given several times. Without any, every bit is kept
+    #[arg(short, long = "bound", value_name = "[VAR:]BOUND", long_help = BOUND_HELP)]
     pub bounds: Vec<BoundRule>,
     /// How lossy variables are coded, with parameters after commas
     #[arg(long, default_value = "auto", value_name = "SPEC", long_help = codec_help())]
@@ -115,9 +115,14 @@ pub struct Decompress {
 pub struct Info {
     /// Any file that can be read
     pub input: PathBuf,
-    /// Print the result as one JSON object
+    /// Read the floating-point data and say how much real information each bit of a value holds
     #[arg(long)]
-    pub json: bool,
+    pub bits: bool,
+    /// Only these variables
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub vars: Vec<String>,
+    #[command(flatten)]
+    pub running: Running,
 }
 
 /// `verify`
@@ -164,6 +169,20 @@ pub struct Extract {
     #[command(flatten)]
     pub running: Running,
 }
+
+const BOUND_HELP: &str = "\
+What must hold for each value x and what becomes of it, x'; several joined by commas; for one variable as T:abs=0.05. Can be given
+several times. Without any, every bit is kept:
+  abs=e        |x - x'| <= e
+  rel=e        |x - x'| <= e |x|; zeros and signs stay
+  range=e      |x - x'| <= e (largest - smallest value of the variable)
+  l2=e         relative Frobenius norm of the error over the variable; l2-block: in each block
+  psnr=d       peak signal-to-noise ratio over the variable, dB
+  ratio=r      uncompressed size over stored size of the variable's chunks, at least r and at most 1 % more
+  bytes=n      stored bytes of the variable's chunks, at most n (2MB, 500KiB, ...) and at most 1 % fewer
+  bits=k       floats rounded to k mantissa bits, then kept exactly; auto: as many as hold 99 % of the real information
+  lossless     every bit
+ratio and bytes find the smallest absolute error that fits, one for the whole variable; bounds beside them are limits to it";
 
 /// The rows of the codec table with their parameters.
 fn codec_help() -> String {

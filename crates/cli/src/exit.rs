@@ -30,7 +30,7 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
     }
     ExitCode::from(match error.downcast_ref::<Io>() {
         Some(Io::Invalid { .. }) => 2,
-        Some(Io::Broken(_)) => 3,
+        Some(Io::Broken(_) | Io::Unreachable(_)) => 3,
         Some(Io::Corrupt { .. } | Io::Unsupported { .. }) => 4,
         Some(Io::Codec(e)) => codec(e),
         _ => 1,

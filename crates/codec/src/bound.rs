@@ -11,10 +11,18 @@
 //! | `l2=e` | `norm(X - X') <= e norm(X)`, Frobenius, over the variable |
 //! | `l2-block=e` | the same for each block by itself |
 //! | `psnr=d` | `20 log10((max - min) / RMSE) >= d` dB over the variable |
+//! | `ratio=r` | uncompressed bytes / stored bytes of the variable's chunks, indices of shards included, metadata not, >= r |
+//! | `bytes=n` | stored bytes, counted like this, <= n |
+//! | `bits=k` | x' is x rounded to k mantissa bits ([`crate::quantize::round`]); `bits=auto`: as many as hold the real information |
 //! | `lossless` | every bit |
+//!
+//! `ratio` and `bytes` say nothing about errors: they become the smallest `abs` that fits. `bits=auto` becomes `bits=k`. Who does
+//! that looks at the whole variable; what came out is a promise like any other.
 
 use crate::dtype::Sample;
 use crate::error::{Error, Result};
+use crate::quantize::round;
+use crate::size;
 use crate::stats::{ErrorStats, FieldStats};
 
 /// One condition on the reconstruction.
@@ -32,30 +40,30 @@ pub enum Bound {
     L2Block(f64),
     /// Peak signal-to-noise ratio over the variable, dB.
     Psnr(f64),
+    /// Uncompressed bytes over stored bytes of the variable's chunks, at least.
+    Ratio(f64),
+    /// Stored bytes of the variable's chunks, at most.
+    Bytes(u64),
+    /// Mantissa bits that rounding leaves; `None` is as many as hold the real information.
+    Bits(Option<u32>),
     /// Every bit.
     Lossless,
 }
 
-impl Bound {
-    /// Name and value as the command line writes them.
-    fn parts(self) -> (&'static str, Option<f64>) {
-        match self {
-            Self::Abs(e) => ("abs", Some(e)),
-            Self::Rel(e) => ("rel", Some(e)),
-            Self::Range(e) => ("range", Some(e)),
-            Self::L2(e) => ("l2", Some(e)),
-            Self::L2Block(e) => ("l2-block", Some(e)),
-            Self::Psnr(d) => ("psnr", Some(d)),
-            Self::Lossless => ("lossless", None),
-        }
-    }
-}
-
 impl std::fmt::Display for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.parts() {
-            (name, Some(v)) => write!(f, "{name}={v:?}"),
-            (name, None) => f.write_str(name),
+        match *self {
+            Self::Abs(e) => write!(f, "abs={e:?}"),
+            Self::Rel(e) => write!(f, "rel={e:?}"),
+            Self::Range(e) => write!(f, "range={e:?}"),
+            Self::L2(e) => write!(f, "l2={e:?}"),
+            Self::L2Block(e) => write!(f, "l2-block={e:?}"),
+            Self::Psnr(d) => write!(f, "psnr={d:?}"),
+            Self::Ratio(r) => write!(f, "ratio={r:?}"),
+            Self::Bytes(n) => write!(f, "bytes={n}"),
+            Self::Bits(Some(k)) => write!(f, "bits={k}"),
+            Self::Bits(None) => f.write_str("bits=auto"),
+            Self::Lossless => f.write_str("lossless"),
         }
     }
 }
@@ -64,19 +72,36 @@ impl std::str::FromStr for Bound {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self> {
-        const HELP: &str = "a bound is abs=, rel=, range=, l2=, l2-block= or psnr= with a positive number, or lossless";
+        const HELP: &str = "a bound is abs=, rel=, range=, l2=, l2-block=, psnr= or ratio= with a positive number, bytes= with \
+                            a size, bits= with a number or auto, or lossless";
         let bad = || Error::invalid(HELP, format!("{s:?}"));
         let s = s.trim();
         if s == "lossless" {
             return Ok(Self::Lossless);
         }
         let (name, value) = s.split_once('=').ok_or_else(bad)?;
-        let v: f64 = value.trim().parse().map_err(|_| bad())?;
+        let value = value.trim();
+        match name.trim() {
+            "bytes" => return size::parse(value).map(Self::Bytes),
+            "bits" if value == "auto" => return Ok(Self::Bits(None)),
+            "bits" => {
+                let k = value.parse().ok().filter(|k| *k <= round::MOST_BITS);
+                let what =
+                    format!("the bound bits= takes the mantissa bits to keep, 0 to {}, or auto", round::MOST_BITS);
+                return k.map(|k| Self::Bits(Some(k))).ok_or_else(|| Error::invalid(what, value));
+            }
+            _ => {}
+        }
+        let v: f64 = value.parse().map_err(|_| bad())?;
         if !v.is_finite() || v < 0.0 {
             return Err(bad());
         }
         match name.trim() {
             "psnr" if v > 0.0 => Ok(Self::Psnr(v)),
+            "ratio" if v < 1.0 => {
+                Err(Error::invalid("the bound ratio= is uncompressed size over stored size: 1 or more", value))
+            }
+            "ratio" => Ok(Self::Ratio(v)),
             // No error allowed at all is lossless by another name.
             "abs" | "rel" | "range" | "l2" | "l2-block" if v == 0.0 => Ok(Self::Lossless),
             "abs" => Ok(Self::Abs(v)),
@@ -108,9 +133,44 @@ impl Promise {
         self.0.contains(&Bound::Lossless)
     }
 
-    /// Whether a first pass over the variable is needed before it can be encoded.
+    /// Whether statistics of the variable are needed before it can be encoded.
     pub fn needs_field(&self) -> bool {
-        self.0.iter().any(|b| matches!(b, Bound::Range(_) | Bound::L2(_) | Bound::Psnr(_)))
+        let of_field = |b: &Bound| matches!(b, Bound::Range(_) | Bound::L2(_) | Bound::Psnr(_));
+        self.has_budget() || self.0.iter().any(of_field)
+    }
+
+    /// Whether the bits to keep are to be found.
+    pub fn needs_bits(&self) -> bool {
+        self.0.contains(&Bound::Bits(None))
+    }
+
+    /// The promise once the bits to keep are known.
+    pub fn with_bits(&self, keep: u32) -> Self {
+        let known = |b: &Bound| if *b == Bound::Bits(None) { Bound::Bits(Some(keep)) } else { *b };
+        Self(self.0.iter().map(known).collect())
+    }
+
+    fn has_budget(&self) -> bool {
+        self.0.iter().any(|b| matches!(b, Bound::Ratio(_) | Bound::Bytes(_)))
+    }
+
+    /// The most bytes that a variable of `raw` uncompressed bytes may take; `None` if that is not bounded.
+    pub fn budget(&self, raw: u64) -> Option<u64> {
+        let of = |b: &Bound| match *b {
+            Bound::Ratio(r) => {
+                let most = (raw as f64 / r) as u64;
+                // The quotient may have been rounded up to a whole number.
+                Some(if most > 0 && (raw as f64 / most as f64) < r { most - 1 } else { most })
+            }
+            Bound::Bytes(n) => Some(n),
+            _ => None,
+        };
+        self.0.iter().filter_map(of).min()
+    }
+
+    /// What is promised of the errors: everything but `ratio` and `bytes`.
+    pub fn without_budget(&self) -> Self {
+        Self(self.0.iter().filter(|b| !matches!(b, Bound::Ratio(_) | Bound::Bytes(_))).copied().collect())
     }
 
     /// What the promise means for a variable with the statistics `field`, all in physical units.
@@ -131,7 +191,8 @@ impl Promise {
                 Bound::L2Block(e) => at_most(&mut t.l2_block, e),
                 // RMSE <= range / 10^(d/20): an encoder-side number, so powf may differ in the last bit between machines.
                 Bound::Psnr(d) => at_most(&mut t.mse, (range / 10f64.powf(d / 20.0)).powi(2)),
-                Bound::Lossless => {}
+                Bound::Bits(keep) => t.bits = keep,
+                Bound::Ratio(_) | Bound::Bytes(_) | Bound::Lossless => {}
             }
         }
         // A relative bound on each sample implies the same on the norm; the other way round is the price of asking for both.
@@ -144,7 +205,8 @@ impl Promise {
     }
 
     /// Whether every bound held for a variable whose errors were summed up in `e`.
-    /// `l2-block` is judged where the blocks are; over the variable it implies the same `l2`.
+    /// `l2-block` is judged where the blocks are; over the variable it implies the same `l2`. `bits` is judged value by value
+    /// ([`Tolerance::holds`]), `ratio` and `bytes` where bytes are counted ([`Promise::budget`]).
     pub fn kept(&self, e: &ErrorStats) -> bool {
         self.0.iter().all(|bound| match *bound {
             Bound::Abs(v) => e.max_abs <= v,
@@ -152,6 +214,7 @@ impl Promise {
             Bound::Range(v) => e.max_abs <= v * e.field.range(),
             Bound::L2(v) | Bound::L2Block(v) => e.l2() <= v,
             Bound::Psnr(d) => e.psnr() >= d,
+            Bound::Bits(_) | Bound::Ratio(_) | Bound::Bytes(_) => true,
             Bound::Lossless => e.n_changed == 0,
         })
     }
@@ -170,7 +233,13 @@ impl std::str::FromStr for Promise {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self> {
-        s.split(',').map(str::parse).collect::<Result<Vec<_>>>().map(Self)
+        let bounds = s.split(',').map(str::parse).collect::<Result<Vec<_>>>()?;
+        match bounds.iter().find(|b| matches!(b, Bound::Bits(_))) {
+            Some(bits) if bounds.len() > 1 => {
+                Err(Error::invalid(format!("{bits} rounds every value alike and joins no other bound"), s))
+            }
+            _ => Ok(Self(bounds)),
+        }
     }
 }
 
@@ -220,17 +289,24 @@ pub struct Tolerance {
     pub l2: Option<f64>,
     /// Largest relative Frobenius error of each block.
     pub l2_block: Option<f64>,
+    /// Samples come back rounded to so many mantissa bits; stands alone.
+    pub bits: Option<u32>,
 }
 
 impl Tolerance {
     /// Every bit.
-    pub const LOSSLESS: Self = Self { lossless: true, abs: None, rel: None, mse: None, l2: None, l2_block: None };
+    pub const LOSSLESS: Self =
+        Self { lossless: true, abs: None, rel: None, mse: None, l2: None, l2_block: None, bits: None };
 
     /// Whether the pointwise bounds hold for one valid sample.
     #[inline]
     pub fn holds<T: Sample>(&self, affine: Affine, x: T, y: T) -> bool {
         if self.lossless {
             return x.to_bits() == y.to_bits();
+        }
+        if let Some(keep) = self.bits {
+            // Where rounding would do harm, the sample stays as it is.
+            return y.to_bits() == round::round(x, keep).to_bits() || y.to_bits() == x.to_bits();
         }
         if !y.is_finite() {
             return false;
@@ -257,9 +333,22 @@ mod tests {
 
     #[test]
     fn bounds_print_as_they_parse() {
-        for s in ["abs=0.5", "rel=0.001", "range=0.01", "l2=0.001", "l2-block=0.1", "psnr=60.0", "lossless"] {
+        for s in [
+            "abs=0.5",
+            "rel=0.001",
+            "range=0.01",
+            "l2=0.001",
+            "l2-block=0.1",
+            "psnr=60.0",
+            "ratio=50.0",
+            "bytes=2000",
+            "bits=7",
+            "bits=auto",
+            "lossless",
+        ] {
             assert_eq!(s.parse::<Bound>().unwrap().to_string(), s);
         }
+        assert_eq!("bytes=1.5 kB".parse::<Bound>().unwrap(), Bound::Bytes(1500));
         assert_eq!("abs=1e-3, l2=1e-4".parse::<Promise>().unwrap().to_string(), "abs=0.001,l2=0.0001");
         assert_eq!("abs=0".parse::<Bound>().unwrap(), Bound::Lossless);
     }
@@ -279,8 +368,39 @@ mod tests {
             "psnr=0",
             "abs=1,,l2=0.1",
             "psnr=-3",
+            "ratio=0",
+            "ratio=0.5",
+            "ratio=nan",
+            "ratio=inf",
+            "ratio=-2",
+            "bytes=0",
+            "bytes=nan",
+            "bytes=-1k",
+            "bits=53",
+            "bits=-1",
+            "bits=7.5",
+            "bits=all",
+            "bits=7,abs=1",
         ] {
             assert!(s.parse::<Promise>().is_err(), "{s}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_never_larger_than_the_ratio_allows() {
+        for (promise, raw, want) in [
+            ("ratio=50", 1000, Some(20)),
+            ("ratio=3", 1000, Some(333)),
+            ("ratio=3,bytes=300", 1000, Some(300)),
+            ("ratio=7,bytes=1k", 6999, Some(999)),
+            ("abs=1", 1000, None),
+        ] {
+            assert_eq!(promise.parse::<Promise>().unwrap().budget(raw), want, "{promise}");
+        }
+        for i in 1..2000u64 {
+            let (raw, r) = (i * 7919, 1.0 + i as f64 / 97.0);
+            let most = Promise(vec![Bound::Ratio(r)]).budget(raw).unwrap();
+            assert!(raw as f64 / most as f64 >= r && raw as f64 / (most + 2) as f64 <= r, "{raw} {r}");
         }
     }
 

@@ -7,6 +7,8 @@
 //! 4. The result is rounded to the sample type and checked with [`Tolerance::holds`](crate::bound::Tolerance::holds), sample by sample. What fails is stored exactly.
 //! 5. The smallest of the candidates wins; lossless is always one of them where it could be smaller.
 //!
+//! Where mantissa bits are to be kept, samples are rounded and the result goes through the lossless coder.
+//!
 //! Layout of a payload: `docs/format.md`.
 
 use crate::bits::{Reader, Writer};
@@ -15,7 +17,7 @@ use crate::bound::Affine;
 use crate::dtype::{Dtype, Sample, Samples};
 use crate::error::{Error, Result};
 use crate::mask::{self, Mask};
-use crate::quantize::{log, residual};
+use crate::quantize::{log, residual, round};
 use crate::spec::{ChunkSpec, Codec};
 use crate::stats::ErrorStats;
 use crate::transform::{self, Analysis, Block, Goal, NormRule, Region, Stage};
@@ -97,7 +99,7 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if n_samples(shape) != Some(x.len()) {
         return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
     }
-    if let Codec::Auto = spec.codec {
+    if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
     encode_with(x, shape, spec, None, true)
@@ -115,7 +117,10 @@ pub(crate) fn encode_with(
 }
 
 /// The codec of `spec` with those parameters set that it would choose for a chunk by trials.
-pub(crate) fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
+///
+/// # Errors
+/// Those of the encoders.
+pub fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
     match_samples!(x, v => settle_typed(v, shape, spec))
 }
 
@@ -144,6 +149,11 @@ fn encode_typed<T: Sample>(
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
     let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    if let Some(keep) = spec.tolerance.bits {
+        let (y, n_exact) = round::samples(x, valid.as_deref(), &spec.missing, keep);
+        let body = |w: &mut Writer| w.bytes.extend(lossless::encode(&y, shape, valid.as_deref(), spec.effort));
+        return Ok(chunk.finish(KIND_LOSSLESS, body, &y, n_exact, "lossless"));
+    }
     let lossy = match &spec.codec {
         Codec::Transform(stage, params) if chunk.may_be_lossy() => {
             let transform = (stage.make)(params);

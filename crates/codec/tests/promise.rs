@@ -23,6 +23,7 @@ const BOUNDS: &[&str] = &[
     "abs=0.5,l2=1e-3",
     "rel=0.01,abs=1",
     "rel=0.01,psnr=40",
+    "bits=5",
     "lossless",
 ];
 

@@ -36,6 +36,9 @@ pub enum Error {
     /// A bound did not hold when it was checked.
     #[error("{0}")]
     Broken(String),
+    /// Bounds that the data cannot keep together; what they can is said.
+    #[error("{0}")]
+    Unreachable(String),
     /// The work was interrupted.
     #[error("interrupted; nothing was left behind")]
     Interrupted,

@@ -221,6 +221,23 @@ impl Group {
     }
 }
 
+/// A block of a variable that holds numbers of a known type.
+///
+/// # Errors
+/// Those of [`Source::read`], and [`Error::Invalid`] if something else comes.
+pub fn read_numbers(
+    source: &dyn Source,
+    path: &str,
+    dtype: Dtype,
+    start: &[usize],
+    count: &[usize],
+) -> Result<Samples> {
+    match source.read(path, start, count)? {
+        Values::Numbers(n) if n.dtype() == dtype => Ok(n),
+        _ => Err(Error::invalid(format!("{path} was announced as {dtype}"), "another type came")),
+    }
+}
+
 /// Fails unless `[start, start + count)` lies inside `shape` and there is memory for it: a damaged shape may ask for more than
 /// any machine has.
 pub fn check_block(path: &str, shape: &[usize], start: &[usize], count: &[usize]) -> Result<()> {

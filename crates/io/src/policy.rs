@@ -208,6 +208,8 @@ pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Pr
         for (path, v) in &all {
             let packed = affine(v) != Affine::IDENTITY;
             let big = v.len() >= SMALL || (n_data == 1 && all.len() == 1);
+            // Packed integers have no mantissa to round.
+            let packed = packed && !rule.promise.0.iter().any(|b| matches!(b, Bound::Bits(_)));
             if roles[path].is_none() && big && v.dtype().is_some_and(|d| d.is_float() || packed) {
                 out.insert(path.clone(), rule.promise.clone());
             }
@@ -231,7 +233,7 @@ pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Pr
     Ok(out)
 }
 
-/// Whole numbers cannot be off by a part of one.
+/// Whole numbers cannot be off by a part of one, and have no mantissa.
 fn check_type(path: &str, v: &Variable, promise: &Promise) -> Result<()> {
     let Some(dtype) = v.dtype() else { return Ok(()) };
     let quantum = affine(v).scale.abs();
@@ -240,6 +242,12 @@ fn check_type(path: &str, v: &Variable, promise: &Promise) -> Result<()> {
             Bound::Abs(e) if !dtype.is_float() && affine(v) == Affine::IDENTITY && e < quantum => {
                 return Err(Error::invalid(
                     format!("{path} holds whole numbers ({dtype}): ask for abs=1 or more, or lossless"),
+                    bound,
+                ));
+            }
+            Bound::Bits(_) if !dtype.is_float() => {
+                return Err(Error::invalid(
+                    format!("{path} holds integers ({dtype}), which have no mantissa bits to round"),
                     bound,
                 ));
             }

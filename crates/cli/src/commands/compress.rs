@@ -96,7 +96,7 @@ fn table(outcomes: &[Outcome], stored: u64) -> String {
     format!("{}{} bytes -> {} bytes, ratio {}\n", render(&header, &rows), raw, stored, number(ratio(raw, stored)))
 }
 
-/// The errors in the terms of the bounds.
+/// The errors in the terms of what the bounds came to.
 fn achieved(o: &Outcome) -> String {
     use lithify_codec::Bound::*;
     let e = &o.stats;
@@ -106,9 +106,11 @@ fn achieved(o: &Outcome) -> String {
         Range(_) => format!("range={}", number(e.max_abs / e.field.range())),
         L2(_) | L2Block(_) => format!("l2={}", number(e.l2())),
         Psnr(_) => format!("psnr={}", number(e.psnr())),
-        Lossless => "lossless".into(),
+        Ratio(_) => format!("ratio={}", number(ratio(o.raw_bytes, o.stored_bytes))),
+        Bytes(_) => format!("bytes={}", o.stored_bytes),
+        Bits(_) | Lossless => b.to_string(),
     };
-    o.promise.0.iter().map(one).collect::<Vec<_>>().join(",")
+    o.resolved.0.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
 fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
@@ -118,12 +120,14 @@ fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
         .map(|o| {
             let e = &o.stats;
             json!({
-                "name": o.path, "dtype": o.dtype.map(|d| d.name()), "shape": o.shape, "codec": o.codec, "bound": o.promise.to_string(),
+                "name": o.path, "dtype": o.dtype.map(|d| d.name()), "shape": o.shape, "codec": o.codec,
+                "bound": o.promise.to_string(), "resolved": o.resolved.to_string(),
                 "achieved": {
                     "max_abs": finite(e.max_abs), "max_rel": finite(e.max_rel), "l2": finite(e.l2()), "psnr": finite(e.psnr()),
                     "rmse": finite(e.rmse()), "bias": finite(e.bias()),
                 },
                 "n": e.field.n, "n_valid": e.field.n_valid, "n_escapes": o.n_escapes,
+                "n_trials": o.n_trials, "n_encodes": o.n_encodes,
                 "raw_bytes": o.raw_bytes, "stored_bytes": o.stored_bytes, "ratio": ratio(o.raw_bytes, o.stored_bytes),
                 "bits_per_value": o.stored_bytes as f64 * 8.0 / e.field.n.max(1) as f64,
                 "seconds": o.seconds, "mb_per_s": o.raw_bytes as f64 / 1e6 / o.seconds.max(1e-6),

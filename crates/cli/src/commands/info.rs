@@ -23,8 +23,12 @@ pub fn run(a: &Info) -> Result<()> {
     for w in source.warnings() {
         warn(&w);
     }
+    if a.bits {
+        return super::bits::run(a, source);
+    }
     let roles = policy::roles(source.root());
-    let rows = source.root().walk().into_iter().map(|(path, v)| {
+    let wanted = super::wanted(source.root(), &a.vars)?;
+    let rows = wanted.into_iter().map(|(path, v)| {
         let stored = store.as_ref().map(|s| s.bytes_stored(&path)).transpose()?;
         let layout = store.as_ref().and_then(|s| s.layout(&path));
         Ok(Row {
@@ -37,7 +41,7 @@ pub fn run(a: &Info) -> Result<()> {
         })
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
-    if a.json {
+    if a.running.json {
         let variables: Vec<Value> = rows.iter().map(Row::json).collect();
         println!(
             "{}",

@@ -51,7 +51,7 @@ pub fn of_store(source: &dyn Source, store: &Path, outcomes: &[Outcome], picture
             x_label: &x.label,
             y: y.coordinate.as_deref(),
             x: x.coordinate.as_deref(),
-            bound: o.promise.resolve(&o.stats.field).abs,
+            bound: o.resolved.resolve(&o.stats.field).abs,
             caption: &caption,
             flip_y: y.up,
         },

@@ -48,7 +48,13 @@ pub fn choose<T: Sample>(known: &[T], all: &[T], shape: &[usize], valid: Option<
     let subject = Subject { known, all, shape, valid };
     let bases = Base::candidates(known);
     let plain = |base: &Base| Lift { base: *base, palette: Vec::new() };
-    let lattice = plain(&bases[bases.len() - 1]);
+    // The narrowest keys: a lattice of values rounded to few bits reaches from the smallest of them to the largest.
+    let width = |base: &&Base| {
+        let (low, high) =
+            known.iter().map(|x| base.key(*x)).fold((i64::MAX, i64::MIN), |(l, h), k| (l.min(k), h.max(k)));
+        high.wrapping_sub(low) as u64
+    };
+    let lattice = plain(bases.iter().rev().min_by_key(width).unwrap_or(&bases[0]));
     let mut best = Best { cost: u64::MAX, lift: lattice.clone(), model: Model::Line(Rule::Difference(0)) };
     if effort <= 3 {
         if known.len() <= FEW {

@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn values_rounded_to_few_bits_take_few_at_every_effort() {
+        let Samples::F32(x) = FIELDS[1].samples(Dtype::F32, 8000, 3) else { panic!("the type asked for") };
+        let rounded: Vec<f32> = x.iter().map(|v| crate::quantize::round::round(*v, 3)).collect();
+        for effort in [1, 5] {
+            let n = round_trip(&rounded, &[80, 100], None, effort).len();
+            assert!(n < 8000 && n * 3 < round_trip(&x, &[80, 100], None, effort).len(), "{effort}: {n}");
+        }
+    }
+
+    #[test]
     fn damage_gives_an_error_or_other_samples_but_no_panic() {
         let mut cases = 0;
         for (k, field) in FIELDS.iter().enumerate() {

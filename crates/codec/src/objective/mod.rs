@@ -3,7 +3,9 @@
 //! # Maths
 //! A norm over a variable is kept with one quantizer step for all its chunks (reverse water-filling: at equal slope every
 //! chunk spends its bits where they buy most). The step is the largest whose squared error stays within the budget; the
-//! error grows with the step, so bisection finds it.
+//! error grows with the step, so bisection finds it. A number of bytes is met with one step likewise: [`rate`].
+
+pub mod rate;
 
 use crate::pipeline::Probe;
 

@@ -3,3 +3,4 @@
 pub mod centroid;
 pub mod log;
 pub mod residual;
+pub mod round;

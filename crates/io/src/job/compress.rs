@@ -2,30 +2,36 @@
 //!
 //! For each variable:
 //! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any Zarr reader opens.
-//! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`) get a first pass over it.
+//! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`, `ratio`, `bytes`, `bits=auto`) get a first pass over it.
 //! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
 //! 5. The error of the whole variable is checked; a norm that was missed is encoded again with a finer step, one that has room to
-//!    spare once with a wider one.
+//!    spare once with a wider one. `ratio` and `bytes` have a search of their own, in `budget`.
 //! 6. The certificate is written as attribute `lithify`.
 
+mod budget;
+mod spool;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lithify_codec::block::part_shape;
+use lithify_codec::information::SHARE;
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
 use lithify_codec::{
-    ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Samples, Tolerance, encode_chunk, match_samples,
+    Bound, ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Samples, Tolerance, encode_chunk,
+    match_samples,
 };
 use serde_json::{Value, json};
 
+use self::spool::Spool;
 use super::chunks::{ChunkAt, chunk_grid, chunk_shape, shard_shape};
+use super::information::information;
 use super::{Context, Progress, ordered};
 use crate::error::{Error, Result};
-use crate::model::{Group, Source, Values, Variable};
+use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
 use crate::zarr::{Layout, ZarrWriter, configuration_of};
 
@@ -64,6 +70,8 @@ pub struct Outcome {
     pub shape: Vec<usize>,
     /// What was promised.
     pub promise: Promise,
+    /// What that came to: `ratio` and `bytes` became an absolute bound, `bits=auto` a number of bits.
+    pub resolved: Promise,
     /// Codec of most chunks, or `standard` for what any Zarr reader opens.
     pub codec: String,
     /// Errors, physical units.
@@ -72,8 +80,12 @@ pub struct Outcome {
     pub n_escapes: u64,
     /// Uncompressed bytes.
     pub raw_bytes: u64,
-    /// Bytes in the store.
+    /// Bytes in the store: payloads and indices of shards, no metadata.
     pub stored_bytes: u64,
+    /// Encodes of samples in search of `ratio` or `bytes`.
+    pub n_trials: usize,
+    /// Encodes of the whole variable, 1 unless something was searched.
+    pub n_encodes: usize,
     /// Wall time.
     pub seconds: f64,
 }
@@ -129,7 +141,7 @@ pub fn compress(
     for job in &jobs {
         let plan = job.plan(context)?;
         if let Some(layout) = layouts.get_mut(&job.path) {
-            layout.configuration = configuration_of(&plan, &job.promise.to_string());
+            layout.configuration = configuration_of(&plan.spec, &job.promise.to_string());
         }
         plans.push(plan);
     }
@@ -193,6 +205,26 @@ fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>) -> Vec<
     chunk
 }
 
+/// What is decided before the chunks of a variable are encoded.
+struct Plan {
+    spec: ChunkSpec,
+    /// Statistics, if the promise needs them.
+    field: FieldStats,
+    /// The promise with the bits to keep.
+    resolved: Promise,
+}
+
+/// A variable encoded so that its promise holds.
+struct Settled {
+    spec: ChunkSpec,
+    coded: CodedVariable,
+    /// Payloads that are not in the store yet.
+    spool: Option<Spool>,
+    resolved: Promise,
+    n_trials: usize,
+    n_encodes: usize,
+}
+
 /// A variable to be coded by us.
 struct Job<'a> {
     source: &'a dyn Source,
@@ -214,10 +246,15 @@ impl Job<'_> {
     }
 
     fn read(&self, at: &ChunkAt) -> Result<Samples> {
-        match self.source.read(&self.path, &at.start, &at.count)? {
-            Values::Numbers(n) if n.dtype() == self.dtype => Ok(n),
-            _ => Err(Error::invalid(format!("{} was announced as {}", self.path, self.dtype), "another type came")),
-        }
+        read_numbers(self.source, &self.path, self.dtype, &at.start, &at.count)
+    }
+
+    /// Bytes of the indices of all shards, with their checksums.
+    fn index_bytes(&self) -> u64 {
+        let Some(shard) = self.shard() else { return 0 };
+        let shards: usize = self.v.shape.iter().zip(&shard).map(|(v, s)| v.div_ceil(*s)).product();
+        let inner: usize = shard.iter().zip(&self.chunk).map(|(s, c)| s / c).product();
+        (shards * (16 * inner + 4)) as u64
     }
 
     /// Statistics of the whole variable, in chunk order.
@@ -241,7 +278,7 @@ impl Job<'_> {
     }
 
     /// Everything that is decided before the chunks are encoded.
-    fn plan(&self, context: &Context<'_>) -> Result<ChunkSpec> {
+    fn plan(&self, context: &Context<'_>) -> Result<Plan> {
         let mut spec = ChunkSpec {
             codec: self.options.codec.clone(),
             tolerance: Tolerance::LOSSLESS,
@@ -250,17 +287,22 @@ impl Job<'_> {
             step: None,
             effort: self.options.effort,
         };
-        let field = if self.promise.needs_field() { Some(self.first_pass(&spec, context)?) } else { None };
-        spec.tolerance = self.promise.resolve(&field.unwrap_or_default());
+        let field = if self.promise.needs_field() { self.first_pass(&spec, context)? } else { FieldStats::default() };
+        let mut resolved = self.promise.clone();
+        if resolved.needs_bits() {
+            let known = information(self.source, &self.path, &self.v, self.dtype, &self.chunk, context)?;
+            resolved = resolved.with_bits(known.mantissa_bits_for(SHARE));
+        }
+        spec.tolerance = resolved.resolve(&field);
         if spec.tolerance.lossless {
-            spec.codec = Codec::Lossless;
             spec.tolerance = Tolerance::LOSSLESS;
+        }
+        if spec.tolerance.lossless || spec.tolerance.bits.is_some() {
+            spec.codec = Codec::Lossless;
         }
         if let (Codec::Auto, Some(_)) = (&spec.codec, spec.tolerance.mse) {
             // One step for all chunks calls for one codec.
-            let chunks = self.probes(context)?;
-            let chunks: Vec<_> = chunks.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
-            spec.codec = lithify_codec::auto::choose(&chunks, &spec)?;
+            spec.codec = self.choose(&spec, context)?;
         }
         let blockwise = matches!(&spec.codec, Codec::Transform(s, _) if s.norm_rule == NormRule::PerBlock);
         match spec.tolerance.mse {
@@ -268,7 +310,14 @@ impl Job<'_> {
             Some(mse) if !spec.tolerance.lossless => spec.step = Some(self.search_step(&spec, mse, context)?),
             _ => {}
         }
-        Ok(spec)
+        Ok(Plan { spec, field, resolved })
+    }
+
+    /// One codec for all chunks.
+    fn choose(&self, spec: &ChunkSpec, context: &Context<'_>) -> Result<Codec> {
+        let chunks = self.probes(context)?;
+        let chunks: Vec<_> = chunks.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
+        Ok(lithify_codec::auto::choose(&chunks, spec)?)
     }
 
     /// A few chunks, evenly spread, or as much of the middle of each as makes one chunk in all.
@@ -300,81 +349,99 @@ impl Job<'_> {
 
     fn run(
         &self,
-        plan: &ChunkSpec,
+        plan: &Plan,
         writer: &mut ZarrWriter,
         context: &Context<'_>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Outcome> {
         let started = Instant::now();
-        let mut spec = plan.clone();
-        let mut attempt = 0;
+        let budget = self.promise.budget(raw_bytes(&self.v));
+        let mut settled = match budget {
+            Some(budget) => budget::keep(self, plan, budget, context, warn)?,
+            None => self.keep_norm(plan, writer, context, warn)?,
+        };
+        if let Some(spool) = settled.spool.take() {
+            spool.pour(&self.grid(), |at, payload| writer.write_payload(&self.path, &at.index, payload))?;
+        }
+        let stored_bytes = writer.bytes_written(&self.path);
+        if budget.is_some_and(|most| stored_bytes > most) {
+            return Err(self.broken());
+        }
+        writer.set_configuration(&self.path, configuration_of(&settled.spec, &self.promise.to_string()))?;
+        let previous = self.source.certificate(&self.path);
+        let certificate = certificate(&self.promise, &settled, self.dtype, previous.as_ref());
+        if let Some(earlier) = previous.as_ref().filter(|_| !settled.resolved.is_lossless()).and_then(lossy_bound) {
+            warn(format!("{}: the source is lossy already ({earlier}); errors add up", self.path));
+        }
+        writer.set_attribute(&self.path, "lithify", certificate)?;
+        Ok(Outcome {
+            path: self.path.clone(),
+            dtype: Some(self.dtype),
+            shape: self.v.shape.clone(),
+            promise: self.promise.clone(),
+            codec: settled.coded.main_codec(),
+            stats: settled.coded.stats,
+            n_escapes: settled.coded.n_escapes,
+            raw_bytes: raw_bytes(&self.v),
+            stored_bytes,
+            n_trials: settled.n_trials,
+            n_encodes: settled.n_encodes,
+            resolved: settled.resolved,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn broken(&self) -> Error {
+        Error::Broken(format!("{}: {} does not hold after encoding; please report this", self.path, self.promise))
+    }
+
+    /// Encodes until the norms over the variable hold. Without any, chunks go straight to the store.
+    fn keep_norm(
+        &self,
+        plan: &Plan,
+        writer: &mut ZarrWriter,
+        context: &Context<'_>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Settled> {
+        let mut spec = plan.spec.clone();
+        let (mut attempt, mut n_encodes) = (0, 0);
         // What kept the norm with room to spare, while a wider step is tried.
-        let mut spare: Option<(Spool, CodedVariable)> = None;
-        let coded = loop {
+        let mut spare: Option<Settled> = None;
+        loop {
             // A norm is known to hold at the end only: until then the payloads wait in a file of their own.
             let mut spool = if spec.step.is_some() { Some(Spool::new()?) } else { None };
             let coded = self.encode_all(&spec, context, &mut |at, payload| match &mut spool {
                 Some(spool) => spool.push(&payload),
                 None => writer.write_payload(&self.path, &at.index, payload),
             })?;
-            let kept = self.promise.kept(&coded.stats);
-            let room = room(&spec.tolerance, &coded.stats);
+            n_encodes += 1;
+            let lossless = spec.tolerance.lossless;
+            let resolved = if lossless { Promise::lossless() } else { plan.resolved.clone() };
+            let settled = Settled { spec: spec.clone(), coded, spool, resolved, n_trials: 0, n_encodes };
+            let stats = &settled.coded.stats;
+            let kept = self.promise.kept(stats);
+            let room = room(&spec.tolerance, stats);
             if kept && attempt == 0 && spare.is_none() && room > SLACK {
                 spec.step = spec.step.map(|s| s * room * 0.997);
-                spare = spool.map(|spool| (spool, coded));
+                spare = Some(settled);
                 continue;
             }
-            let (spool, coded) = match spare.take() {
-                Some((spool, coded)) if !kept => (Some(spool), coded),
-                _ => (spool, coded),
-            };
-            if self.promise.kept(&coded.stats) {
-                if let Some(spool) = spool {
-                    spool.pour(&self.grid(), |at, payload| writer.write_payload(&self.path, &at.index, payload))?;
-                }
-                break coded;
+            match spare.take() {
+                Some(spare) if !kept => return Ok(Settled { n_encodes, ..spare }),
+                _ if kept => return Ok(settled),
+                _ => {}
             }
             // Only a norm over the variable can be missed: everything else was checked chunk by chunk.
-            let (Some(step), Some(mse)) = (spec.step, spec.tolerance.mse) else {
-                return Err(Error::Broken(format!(
-                    "{}: {} does not hold after encoding; please report this",
-                    self.path, self.promise
-                )));
-            };
+            let (Some(step), Some(mse)) = (spec.step, spec.tolerance.mse) else { return Err(self.broken()) };
             attempt += 1;
             if attempt > RETRIES {
                 warn(format!("{}: {} does not reach {}; kept lossless", self.path, spec.codec.name(), self.promise));
                 spec = ChunkSpec { codec: Codec::Lossless, tolerance: Tolerance::LOSSLESS, step: None, ..spec };
             } else {
-                let achieved = coded.stats.sum_sq_err / coded.stats.field.n_valid.max(1) as f64;
+                let achieved = stats.sum_sq_err / stats.field.n_valid.max(1) as f64;
                 spec.step = Some(step * ((mse / achieved).sqrt() * 0.995).min(0.98));
             }
-        };
-        let previous = self.source.certificate(&self.path);
-        let certificate = certificate(&self.promise, &coded, self.dtype, previous.as_ref());
-        if !self.promise.is_lossless()
-            && previous.as_ref().is_some_and(|p| p["bound"].as_str().is_some_and(|b| b != "lossless"))
-        {
-            warn(format!(
-                "{}: the source is lossy already ({}); errors add up",
-                self.path,
-                previous.unwrap_or_default()["bound"]
-            ));
         }
-        writer.set_attribute(&self.path, "lithify", certificate)?;
-        let (raw_bytes, codec) = (raw_bytes(&self.v), coded.main_codec());
-        Ok(Outcome {
-            path: self.path.clone(),
-            dtype: Some(self.dtype),
-            shape: self.v.shape.clone(),
-            promise: self.promise.clone(),
-            codec,
-            stats: coded.stats,
-            n_escapes: coded.n_escapes,
-            raw_bytes,
-            stored_bytes: writer.bytes_written(&self.path),
-            seconds: started.elapsed().as_secs_f64(),
-        })
     }
 
     /// Encodes all chunks; `put` gets the payloads in the order of the grid.
@@ -426,33 +493,6 @@ fn room(t: &Tolerance, stats: &ErrorStats) -> f64 {
     }
 }
 
-/// Payloads in a file without a name, in the order of the grid.
-struct Spool {
-    file: std::fs::File,
-    lengths: Vec<usize>,
-}
-
-impl Spool {
-    fn new() -> Result<Self> {
-        Ok(Self { file: tempfile::tempfile().map_err(Error::io(std::env::temp_dir()))?, lengths: Vec::new() })
-    }
-
-    fn push(&mut self, payload: &[u8]) -> Result<()> {
-        self.lengths.push(payload.len());
-        self.file.write_all(payload).map_err(Error::io(std::env::temp_dir()))
-    }
-
-    fn pour(mut self, grid: &[ChunkAt], mut put: impl FnMut(&ChunkAt, Vec<u8>) -> Result<()>) -> Result<()> {
-        self.file.rewind().map_err(Error::io(std::env::temp_dir()))?;
-        for (at, n) in grid.iter().zip(self.lengths) {
-            let mut payload = vec![0; n];
-            self.file.read_exact(&mut payload).map_err(Error::io(std::env::temp_dir()))?;
-            put(at, payload)?;
-        }
-        Ok(())
-    }
-}
-
 /// Folds a chunk's checksum into a variable's: CRC-32C over the little-endian checksums in chunk order.
 pub fn crc_of_crcs(crc: u32, chunk: u32) -> u32 {
     lithify_codec::crc32c_append(crc, &chunk.to_le_bytes())
@@ -486,14 +526,27 @@ impl CodedVariable {
     }
 }
 
+/// The bound that a certificate says, unless it keeps every bit.
+fn lossy_bound(certificate: &Value) -> Option<&str> {
+    let said = |name: &str| certificate[name].as_str();
+    said("bound").filter(|_| said("resolved").or(said("bound")) != Some("lossless"))
+}
+
 /// What holds, as stored with the array.
-fn certificate(promise: &Promise, coded: &CodedVariable, dtype: Dtype, previous: Option<&Value>) -> Value {
+fn certificate(promise: &Promise, settled: &Settled, dtype: Dtype, previous: Option<&Value>) -> Value {
+    let (coded, resolved) = (&settled.coded, &settled.resolved);
     let e = &coded.stats;
     let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
     let mut lineage = previous.and_then(|p| p["lineage"].as_array().cloned()).unwrap_or_default();
     lineage.push(json!({"tool": concat!("lithify ", env!("CARGO_PKG_VERSION")), "bound": promise.to_string(), "codec": coded.main_codec()}));
-    json!({
+    let rounding = resolved.0.iter().find_map(|b| match b {
+        // Of normal numbers; smaller ones are off by as much of the smallest normal one.
+        Bound::Bits(Some(k)) => Some(json!({"mantissa_bits": k, "rel": 0.5f64.powi(*k as i32 + 1)})),
+        _ => None,
+    });
+    let mut certificate = json!({
         "bound": promise.to_string(),
+        "resolved": resolved.to_string(),
         "achieved": {
             "max_abs": finite(e.max_abs), "max_rel": finite(e.max_rel), "l2": finite(e.l2()), "psnr": finite(e.psnr()),
             "rmse": finite(e.rmse()), "bias": finite(e.bias()), "n_changed": e.n_changed,
@@ -507,7 +560,11 @@ fn certificate(promise: &Promise, coded: &CodedVariable, dtype: Dtype, previous:
         "decoded_checksum": format!("crc32c:{:08x}", coded.decoded_crc),
         "lineage": lineage,
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    if let Some(rounding) = rounding {
+        certificate["rounding"] = rounding;
+    }
+    certificate
 }
 
 /// A variable that any Zarr reader opens: coordinates, text, scalars of the model.
@@ -532,11 +589,14 @@ fn copy_standard(
         dtype: v.dtype(),
         shape: v.shape.clone(),
         promise: Promise::lossless(),
+        resolved: Promise::lossless(),
         codec: "standard".into(),
         stats,
         n_escapes: 0,
         raw_bytes,
         stored_bytes,
+        n_trials: 0,
+        n_encodes: 1,
         seconds: started.elapsed().as_secs_f64(),
     })
 }

@@ -3,6 +3,7 @@
 pub mod chunks;
 pub mod compress;
 pub mod decompress;
+pub mod information;
 pub mod ordered;
 pub mod select;
 pub mod verify;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lithify_codec::{ErrorStats, Promise, Samples, decode_chunk, header, match_samples};
+use lithify_codec::{
+    Affine, Dtype, ErrorStats, FieldStats, Promise, Sample, Samples, Tolerance, decode_chunk, header, match_samples,
+};
 use serde_json::Value;
 
 use super::chunks::chunk_grid;
@@ -105,7 +107,11 @@ fn coded(
     verdict: &mut Verdict,
     context: &Context<'_>,
 ) -> Result<()> {
-    let promise = certificate["bound"].as_str().map(str::parse::<Promise>).transpose()?;
+    let said = |name: &str| certificate[name].as_str().map(str::parse::<Promise>).transpose();
+    let promise = said("bound")?;
+    // What the promise came to for this variable, where it says nothing of errors by itself.
+    let resolved = said("resolved")?.or_else(|| promise.clone());
+    let rounded = resolved.as_ref().map(|r| r.resolve(&FieldStats::default())).filter(|t| t.bits.is_some());
     let (affine, missing) = (policy::affine(v), policy::missing_patterns(v));
     let n_chunks = v.shape.iter().zip(chunk).fold(1usize, |n, (s, c)| n.saturating_mul(s.div_ceil((*c).max(1))));
     if n_chunks as u64 > store.bytes_stored(path)? {
@@ -113,7 +119,7 @@ fn coded(
     }
     let grid = chunk_grid(&v.shape, chunk, None);
     let mut checksums = BTreeMap::new();
-    let mut stats = ErrorStats::default();
+    let (mut stats, mut n_not_rounded) = (ErrorStats::default(), 0);
     ordered::run(
         grid.len(),
         context.threads,
@@ -130,17 +136,20 @@ fn coded(
             let shape = header(&payload)?.shape;
             let x = decode_chunk(&payload, &shape)
                 .map_err(|e| Error::corrupt(path, format!("chunk {:?}: {e}", grid[i].index)))?;
-            let mut errors = ErrorStats::default();
+            let (mut errors, mut not_rounded) = (ErrorStats::default(), 0);
             if let Some(want) = want {
                 let Values::Numbers(want) = want else { return Err(Error::invalid("the original holds text", path)) };
                 let origin = vec![0; shape.len()];
-                add(&mut errors, &want, &x.crop(&shape, &origin, &grid[i].count), &missing, affine)?;
+                let have = x.crop(&shape, &origin, &grid[i].count);
+                add(&mut errors, &want, &have, &missing, affine)?;
+                not_rounded = rounded.map_or(0, |t| n_broken(&t, &want, &have, affine));
             }
-            Ok((x.crc32c(), errors, payload.len()))
+            Ok((x.crc32c(), errors, not_rounded, payload.len()))
         },
-        |i, (crc, errors, coded)| {
+        |i, (crc, errors, not_rounded, coded)| {
             checksums.insert(grid[i].index.clone(), crc);
             stats.merge(&errors);
+            n_not_rounded += not_rounded;
             (context.progress)(Progress { variable: path, raw_bytes: errors.field.n, coded_bytes: coded as u64 });
             Ok(())
         },
@@ -153,15 +162,20 @@ fn coded(
     if certificate["decoded_checksum"].as_str().is_some_and(|want| want != crc) {
         verdict.problems.push("the decoded values do not have the checksum of the certificate".into());
     }
-    if promise.as_ref().is_some_and(Promise::is_lossless)
+    if resolved.as_ref().is_some_and(Promise::is_lossless)
         && certificate["source"]["checksum"].as_str().is_some_and(|want| want != crc)
     {
         verdict.problems.push("lossless was promised, but the values do not have the source's checksum".into());
     }
+    let (raw, stored) = ((v.len() * v.dtype().map_or(1, Dtype::size)) as u64, store.bytes_stored(path)?);
+    if promise.as_ref().and_then(|p| p.budget(raw)).is_some_and(|most| stored > most) {
+        verdict.problems.push(format!("{stored} bytes are stored, more than the promise allows"));
+    }
     if original.is_some() {
-        if let Some(promise) = &promise
-            && !promise.kept(&stats)
-        {
+        if n_not_rounded > 0 {
+            verdict.problems.push(format!("{n_not_rounded} values are not the original's, rounded"));
+        }
+        for promise in promise.iter().chain(&resolved).filter(|p| !p.kept(&stats)).take(1) {
             verdict.problems.push(format!(
                 "{promise} does not hold: max abs {:e}, max rel {:e}, l2 {:e}, psnr {:.3}",
                 stats.max_abs,
@@ -180,20 +194,8 @@ fn coded(
 }
 
 /// Adds the errors of a block; both sides must have the same type.
-pub fn add(
-    errors: &mut ErrorStats,
-    x: &Samples,
-    y: &Samples,
-    missing: &[u64],
-    affine: lithify_codec::Affine,
-) -> Result<()> {
-    fn typed<T: lithify_codec::Sample>(
-        e: &mut ErrorStats,
-        x: &[T],
-        y: &Samples,
-        missing: &[u64],
-        a: lithify_codec::Affine,
-    ) -> Result<()> {
+pub fn add(errors: &mut ErrorStats, x: &Samples, y: &Samples, missing: &[u64], affine: Affine) -> Result<()> {
+    fn typed<T: Sample>(e: &mut ErrorStats, x: &[T], y: &Samples, missing: &[u64], a: Affine) -> Result<()> {
         let y =
             T::slice(y).filter(|y| y.len() == x.len()).ok_or_else(|| Error::invalid("the types differ", y.dtype()))?;
         let mask = lithify_codec::mask::Mask::of(x, missing);
@@ -201,6 +203,15 @@ pub fn add(
         Ok(())
     }
     match_samples!(x, v => typed(errors, v, y, missing, affine))
+}
+
+/// How many values of `y` do not keep a tolerance that every value has to keep, missing ones too.
+fn n_broken(t: &Tolerance, x: &Samples, y: &Samples, affine: Affine) -> usize {
+    fn typed<T: Sample>(t: &Tolerance, x: &[T], y: &Samples, affine: Affine) -> usize {
+        let y = T::slice(y).unwrap_or_default();
+        x.iter().zip(y).filter(|(x, y)| !t.holds(affine, **x, **y)).count()
+    }
+    match_samples!(x, v => typed(t, v, y, affine))
 }
 
 fn standard(

@@ -5,12 +5,12 @@
 //! |---|---|
 //! | `codec` | `tensor`, `hgfdr-blocked,rank=8`, ...; `lossless` if absent, which keeps every bound |
 //! | `bound` | the promise as it was asked for: `abs=0.1,l2=1e-3`; `lossless` if absent |
-//! | `resolved` | what the bound means for this variable: numbers `abs rel mse l2 l2_block step`, boolean `lossless` |
+//! | `resolved` | what the bound means for this variable: numbers `abs rel mse l2 l2_block step bits`, boolean `lossless` |
 //! | `scale`, `offset` | CF packing: physical = `scale * stored + offset` |
 //! | `missing` | bit patterns that mark missing samples, hexadecimal |
 //! | `effort` | 1 to 9; 5 if absent |
 //!
-//! Bounds that need the whole variable (`range`, `l2`, `psnr`) must come with `resolved`. Decoding needs none of it: a payload
+//! Bounds that need the whole variable (`range`, `l2`, `psnr`, `ratio`, `bytes`, `bits=auto`) must come with `resolved`. Decoding needs none of it: a payload
 //! explains itself.
 //!
 //! # Shapes
@@ -20,8 +20,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use lithify_codec::{
-    Affine, ChunkSpec, Codec, Dtype, Promise, Samples, Tolerance, bound::Bound, decode_chunk, encode_chunk, header,
-    stats::FieldStats,
+    Affine, ChunkSpec, Codec, Dtype, Promise, Samples, Tolerance, decode_chunk, encode_chunk, header,
+    quantize::round::MOST_BITS, stats::FieldStats,
 };
 use serde_json::{Map, Value};
 use zarrs::array::codec::api::{
@@ -52,6 +52,9 @@ pub fn configuration_of(spec: &ChunkSpec, bound: &str) -> Value {
         // JSON has no infinity; a bound of infinity is none.
         v.filter(|v| v.is_finite()).map(|v| (name.to_string(), v.into()))
     }));
+    if let Some(bits) = t.bits {
+        resolved.insert("bits".into(), bits.into());
+    }
     let mut out = Map::new();
     out.insert("codec".into(), spec.codec.to_string().into());
     out.insert("bound".into(), bound.into());
@@ -103,7 +106,7 @@ pub fn spec_of(configuration: &Value, dtype: Dtype) -> Result<ChunkSpec> {
     }
     (spec.tolerance, spec.step) = match resolved {
         Some(r) => r,
-        None if promise.0.iter().any(|b| matches!(b, Bound::Range(_) | Bound::L2(_) | Bound::Psnr(_))) => {
+        None if promise.needs_field() || promise.needs_bits() => {
             return Err(Error::invalid(
                 "this bound needs the whole variable: give `resolved` with its numbers",
                 promise,
@@ -123,7 +126,8 @@ fn number(key: &str, value: &Value) -> Result<f64> {
 }
 
 fn resolved_of(value: &Value) -> Result<(Tolerance, Option<f64>)> {
-    const HELP: &str = "resolved takes the numbers abs, rel, mse, l2, l2_block and step, and the boolean lossless";
+    const HELP: &str =
+        "resolved takes the numbers abs, rel, mse, l2, l2_block, step and bits, and the boolean lossless";
     let (mut t, mut step) = (Tolerance::default(), None);
     for (key, value) in value.as_object().ok_or_else(|| Error::invalid(HELP, value))? {
         let slot = match key.as_str() {
@@ -133,6 +137,11 @@ fn resolved_of(value: &Value) -> Result<(Tolerance, Option<f64>)> {
             "l2" => &mut t.l2,
             "l2_block" => &mut t.l2_block,
             "step" => &mut step,
+            "bits" => {
+                let bits = value.as_u64().and_then(|b| u32::try_from(b).ok()).filter(|b| *b <= MOST_BITS);
+                t.bits = Some(bits.ok_or_else(|| Error::invalid(HELP, format!("bits: {value}")))?);
+                continue;
+            }
             "lossless" => {
                 t.lossless = value.as_bool().ok_or_else(|| Error::invalid(HELP, key))?;
                 continue;

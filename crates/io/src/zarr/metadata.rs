@@ -38,6 +38,16 @@ pub(super) fn coded_array(path: &str, variable: &Variable, layout: &Layout) -> R
     Ok(array(variable, grid, codecs))
 }
 
+/// Where [`coded_array`] put the codec's configuration.
+pub(super) fn configuration_mut(array: &mut Value) -> Option<&mut Value> {
+    let sharded = array.pointer("/codecs/0/name").is_some_and(|name| name != codec::NAME);
+    array.pointer_mut(if sharded {
+        "/codecs/0/configuration/codecs/0/configuration"
+    } else {
+        "/codecs/0/configuration"
+    })
+}
+
 /// Metadata of an array with these chunks and codecs.
 pub(super) fn array(variable: &Variable, chunk: &[usize], codecs: Value) -> Value {
     let (mut attributes, typed) = attrs::to_json(&variable.attrs, Some(variable.data_type));

@@ -137,6 +137,16 @@ impl ZarrWriter {
         Ok(())
     }
 
+    /// Replaces the codec configuration of a variable with a layout, any time before [`ZarrWriter::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no such variable.
+    pub fn set_configuration(&mut self, path: &str, configuration: Value) -> Result<()> {
+        let slot = self.nodes.get_mut(path).and_then(metadata::configuration_mut);
+        *slot.ok_or_else(|| unknown(path))? = configuration;
+        Ok(())
+    }
+
     /// Writes the coded bytes of one chunk; `chunk` is its index in the grid of (inner) chunks. Chunks come shard by shard, in
     /// any order within a shard; what never comes reads as the fill value.
     ///
