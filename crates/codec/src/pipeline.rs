@@ -14,12 +14,13 @@
 use crate::bits::{Reader, Writer};
 use crate::block::{crop, n_samples};
 use crate::bound::Affine;
-use crate::dtype::{Dtype, Sample, Samples};
+use crate::dtype::{Dtype, Sample, Samples, crc32c_of};
 use crate::error::{Error, Result};
 use crate::mask::{self, Mask};
 use crate::quantize::{log, residual, round};
+use crate::simd::{level, widest};
 use crate::spec::{ChunkSpec, Codec};
-use crate::stats::ErrorStats;
+use crate::stats::{ErrorStats, LANES, each_eight};
 use crate::transform::{self, Analysis, Block, Goal, NormRule, Region, Stage};
 use crate::{auto, lossless, match_dtype, match_samples};
 
@@ -30,6 +31,9 @@ pub use probe::{Probe, settle};
 pub const MAGIC: [u8; 4] = *b"LTH\0";
 /// Most dimensions of a chunk.
 pub const MAX_DIMS: usize = 8;
+
+/// Samples that are checked together.
+const PART: usize = 256;
 
 const KIND_LOSSLESS: u8 = 0;
 const KIND_LOSSY: u8 = 1;
@@ -171,6 +175,21 @@ impl<T: Sample> Chunk<'_, T> {
         self.valid.is_none_or(|m| m[i])
     }
 
+    /// The smallest size of a valid sample that is not zero, physical units, and the largest one.
+    fn sizes(&self) -> [f64; 2] {
+        let (mut smallest, mut largest) = ([f64::INFINITY; LANES], [0.0; LANES]);
+        widest!(level(), _simd => {
+            each_eight(self.x, self.x, self.valid, #[inline(always)] |x, _, ok| {
+                for l in 0..LANES {
+                    let p = self.spec.affine.physical(x[l].to_f64()).abs();
+                    largest[l] = if ok[l] & (p > largest[l]) { p } else { largest[l] };
+                    smallest[l] = if ok[l] & (p > 0.0) & (p < smallest[l]) { p } else { smallest[l] };
+                }
+            });
+        });
+        [smallest.into_iter().fold(f64::INFINITY, f64::min), largest.into_iter().fold(0.0, f64::max)]
+    }
+
     /// Whether the tolerance leaves any room at all.
     fn may_be_lossy(&self) -> bool {
         let t = &self.spec.tolerance;
@@ -198,21 +217,12 @@ impl<T: Sample> Chunk<'_, T> {
         }
         w.section(&self.mask.map(|m| m.encode(self.shape)).unwrap_or_default());
         body(&mut w);
-        w.u32(crc_of(y));
+        w.u32(crc32c_of(y));
         w.u32(crc32c::crc32c(&w.bytes));
         let mut stats = ErrorStats::default();
         stats.add(self.x, y, self.valid, self.spec.affine);
         Encoded { bytes: w.bytes, stats, n_escapes, codec, factor: None }
     }
-}
-
-fn crc_of<T: Sample>(x: &[T]) -> u32 {
-    let mut buffer = Vec::new();
-    x.chunks(4096).fold(0, |crc, part| {
-        buffer.clear();
-        T::write_le(part, &mut buffer);
-        crc32c::crc32c_append(crc, &buffer)
-    })
 }
 
 /// A pointwise tolerance in the domain of the transform.
@@ -257,16 +267,7 @@ struct Plan {
 impl Plan {
     fn new<T: Sample>(chunk: &Chunk<'_, T>, stage: &Stage) -> Self {
         let (t, affine) = (&chunk.spec.tolerance, chunk.spec.affine);
-        let (mut largest, mut smallest) = (0f64, f64::INFINITY);
-        for (i, v) in chunk.x.iter().enumerate() {
-            if chunk.is_valid(i) {
-                let p = affine.physical(v.to_f64()).abs();
-                largest = largest.max(p);
-                if p > 0.0 {
-                    smallest = smallest.min(p);
-                }
-            }
-        }
+        let [smallest, largest] = chunk.sizes();
         let per_block = stage.norm_rule == NormRule::PerBlock;
         let relative = t.l2_block.into_iter().chain(t.l2.filter(|_| per_block)).reduce(f64::min);
         let norm_step = chunk.spec.step.filter(|_| !(per_block && t.l2.is_some())).map(|s| s / affine.scale.abs());
@@ -336,10 +337,11 @@ impl Plan {
 
 /// The numbers a transform sees, with everything that is coded apart filled in; that; and which numbers were not.
 fn working<T: Sample>(chunk: &Chunk<'_, T>, domain: Domain) -> (Vec<f64>, Option<LogSides>, Option<Vec<bool>>) {
-    let mut w: Vec<f64> = chunk.x.iter().map(|v| domain.forward(*v)).collect();
-    let sides = match domain {
-        Domain::Linear => None,
-        Domain::Log(affine) => Some(LogSides::of(chunk, affine)),
+    let (mut w, sides): (Vec<f64>, _) = match domain {
+        Domain::Linear => (chunk.x.iter().map(|v| v.to_f64()).collect(), None),
+        Domain::Log(affine) => {
+            (chunk.x.iter().map(|v| domain.forward(*v)).collect(), Some(LogSides::of(chunk, affine)))
+        }
     };
     let valid = seen(chunk.valid, sides.as_ref());
     if let Some(valid) = &valid {
@@ -489,15 +491,22 @@ fn lossy_with<T: Sample>(
     // The check that everything rests on: the decoder's own numbers, in the sample's own type.
     let mut escapes = Writer::new();
     let (mut n_escapes, mut last) = (0, 0);
-    for (i, (v, &x)) in y.iter_mut().zip(chunk.x).enumerate() {
-        // A valid sample must not turn into a marker of missing ones either.
-        let kept = chunk.spec.tolerance.holds(chunk.spec.affine, x, *v) && !chunk.spec.missing.contains(&v.to_bits());
-        if chunk.is_valid(i) && !kept {
-            escapes.varint((i - last) as u64);
-            escapes.varint(x.to_bits());
-            *v = x;
-            last = i;
-            n_escapes += 1;
+    let ChunkSpec { tolerance, affine, missing, .. } = chunk.spec;
+    for (part, (y, x)) in y.chunks_mut(PART).zip(chunk.x.chunks(PART)).enumerate() {
+        if missing.is_empty() && widest!(level(), _simd => tolerance.all_hold(*affine, x, y)) {
+            continue;
+        }
+        for (i, (v, &x)) in y.iter_mut().zip(x).enumerate() {
+            let i = part * PART + i;
+            // A valid sample must not turn into a marker of missing ones either.
+            let kept = tolerance.holds(*affine, x, *v) && !missing.contains(&v.to_bits());
+            if chunk.is_valid(i) && !kept {
+                escapes.varint((i - last) as u64);
+                escapes.varint(x.to_bits());
+                *v = x;
+                last = i;
+                n_escapes += 1;
+            }
         }
     }
     let body = |w: &mut Writer| {
@@ -527,6 +536,9 @@ fn lossy_with<T: Sample>(
 }
 
 fn finalize<T: Sample>(domain: Domain, recon: &[f64], sides: Option<&LogSides>) -> Vec<T> {
+    if domain == Domain::Linear {
+        return recon.iter().map(|w| T::from_f64(*w)).collect();
+    }
     recon.iter().enumerate().map(|(i, &w)| domain.inverse(w, sides.is_some_and(|s| s.is_negative(i)))).collect()
 }
 
