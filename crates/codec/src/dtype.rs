@@ -368,6 +368,12 @@ impl Samples {
         match_samples!(self, v => Sample::wrap(crate::block::crop(v, shape, start, count)))
     }
 
+    /// The samples with dimension `order[d]` of `shape` in place of dimension `d`.
+    #[must_use]
+    pub fn reordered(&self, shape: &[usize], order: &[usize]) -> Self {
+        match_samples!(self, v => Sample::wrap(crate::block::reordered(v, shape, order)))
+    }
+
     /// Copies `block` of shape `count` into this array of shape `shape` at `start`. The types must agree.
     pub fn paste(&mut self, shape: &[usize], start: &[usize], block: &Self, count: &[usize]) -> Result<()> {
         let (got, want) = (block.dtype(), self.dtype());

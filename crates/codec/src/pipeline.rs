@@ -12,7 +12,7 @@
 //! Layout of a payload: `docs/format.md`.
 
 use crate::bits::{Reader, Writer};
-use crate::block::{crop, n_samples};
+use crate::block::{crop, n_samples, reordered, undone};
 use crate::bound::Affine;
 use crate::dtype::{Dtype, Sample, Samples, crc32c_of};
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ const PART: usize = 256;
 
 const KIND_LOSSLESS: u8 = 0;
 const KIND_LOSSY: u8 = 1;
+/// Added to the kind where dimensions are coded in another order than the chunk has them in.
+const REORDERED: u8 = 2;
 
 /// A coded chunk and what became of its samples.
 #[derive(Debug, Clone)]
@@ -109,18 +111,20 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
-    encode_with(x, shape, spec, None, true)
+    encode_with(x, shape, spec, None, true, None)
 }
 
-/// [`encode_chunk`] with one codec. Without `exact` it is not tried whether every bit would take fewer bytes.
+/// [`encode_chunk`] with one codec. Without `exact` it is not tried whether every bit would take fewer bytes. With `order`, dimension
+/// `d` of `shape` is dimension `order[d]` of the chunk that a decoder returns.
 pub(crate) fn encode_with(
     x: &Samples,
     shape: &[usize],
     spec: &ChunkSpec,
     factor: Option<f64>,
     exact: bool,
+    order: Option<&[usize]>,
 ) -> Result<Encoded> {
-    match_samples!(x, v => encode_typed(v, shape, spec, factor, exact))
+    match_samples!(x, v => encode_typed(v, shape, spec, factor, exact, order))
 }
 
 fn encode_typed<T: Sample>(
@@ -129,10 +133,11 @@ fn encode_typed<T: Sample>(
     spec: &ChunkSpec,
     factor: Option<f64>,
     exact: bool,
+    order: Option<&[usize]>,
 ) -> Result<Encoded> {
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
-    let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    let chunk = Chunk { x, shape, order, mask: mask.as_ref(), valid: valid.as_deref(), spec };
     if let Some(keep) = spec.tolerance.bits {
         let (y, n_exact) = round::samples(x, valid.as_deref(), &spec.missing, keep);
         let body = |w: &mut Writer| w.bytes.extend(lossless::encode(&y, shape, valid.as_deref(), spec.effort));
@@ -165,6 +170,7 @@ fn encode_typed<T: Sample>(
 struct Chunk<'a, T> {
     x: &'a [T],
     shape: &'a [usize],
+    order: Option<&'a [usize]>,
     mask: Option<&'a Mask>,
     valid: Option<&'a [bool]>,
     spec: &'a ChunkSpec,
@@ -210,14 +216,16 @@ impl<T: Sample> Chunk<'_, T> {
         let mut w = Writer::new();
         w.bytes.extend_from_slice(&MAGIC);
         w.u8(T::DTYPE as u8);
-        w.u8(kind);
+        w.u8(kind | if self.order.is_some() { REORDERED } else { 0 });
         w.u8(self.shape.len() as u8);
-        for &d in self.shape {
-            w.varint(d as u64);
+        let back = self.order.map(undone);
+        for d in 0..self.shape.len() {
+            w.varint(self.shape[back.as_ref().map_or(d, |b| b[d])] as u64);
         }
+        self.order.unwrap_or_default().iter().for_each(|&d| w.u8(d as u8));
         w.section(&self.mask.map(|m| m.encode(self.shape)).unwrap_or_default());
         body(&mut w);
-        w.u32(crc32c_of(y));
+        w.u32(back.map_or_else(|| crc32c_of(y), |b| crc32c_of(&reordered(y, self.shape, &b))));
         w.u32(crc32c::crc32c(&w.bytes));
         let mut stats = ErrorStats::default();
         stats.add(self.x, y, self.valid, self.spec.affine);
@@ -544,7 +552,7 @@ fn finalize<T: Sample>(domain: Domain, recon: &[f64], sides: Option<&LogSides>) 
 
 /// Reads the header and checks both the payload's checksum and its form; decodes nothing.
 pub fn header(payload: &[u8]) -> Result<Header> {
-    let (dtype, kind, shape, _, mut body) = open(payload)?;
+    let Opened { dtype, kind, shape, mut body, .. } = open(payload)?;
     let decoded_crc32c = u32::from_le_bytes(payload[payload.len() - 8..][..4].try_into().unwrap_or_default());
     body.section("mask")?;
     let codec = match kind {
@@ -554,7 +562,15 @@ pub fn header(payload: &[u8]) -> Result<Header> {
     Ok(Header { dtype, shape, codec, decoded_crc32c })
 }
 
-type Opened<'a> = (Dtype, u8, Vec<usize>, usize, Reader<'a>);
+struct Opened<'a> {
+    dtype: Dtype,
+    kind: u8,
+    shape: Vec<usize>,
+    /// In which the dimensions are coded.
+    order: Option<Vec<usize>>,
+    n: usize,
+    body: Reader<'a>,
+}
 
 fn open(payload: &[u8]) -> Result<Opened<'_>> {
     let mut r = Reader::new(payload, "payload header");
@@ -575,7 +591,7 @@ fn open(payload: &[u8]) -> Result<Opened<'_>> {
     r.take(4)?;
     let dtype = Dtype::from_wire(r.u8()?)?;
     let kind = r.u8()?;
-    if kind > KIND_LOSSY {
+    if kind > KIND_LOSSY | REORDERED {
         return Err(Error::Unsupported { what: "payload kind", id: kind.into() });
     }
     let n_dims = usize::from(r.u8()?);
@@ -585,7 +601,14 @@ fn open(payload: &[u8]) -> Result<Opened<'_>> {
     let shape = (0..n_dims).map(|_| r.count("length of a dimension", 1 << 40)).collect::<Result<Vec<_>>>()?;
     let n = n_samples(&shape).filter(|n| n.checked_mul(8).is_some_and(|b| b < isize::MAX as usize));
     let n = n.ok_or_else(|| Error::corrupt("payload header", format!("shape {shape:?} is too large")))?;
-    Ok((dtype, kind, shape, n, r))
+    let order = match kind & REORDERED {
+        0 => None,
+        _ => Some(shape.iter().map(|_| r.u8().map(usize::from)).collect::<Result<Vec<_>>>()?),
+    };
+    if order.as_ref().is_some_and(|order| !(0..n_dims).all(|d| order.contains(&d))) {
+        return Err(Error::corrupt("payload header", "the order of the dimensions is none"));
+    }
+    Ok(Opened { dtype, kind: kind & !REORDERED, shape, order, n, body: r })
 }
 
 /// The samples of a payload. `shape` is what the caller expects, so that a damaged header cannot ask for memory.
@@ -606,18 +629,25 @@ pub fn decode_chunk(payload: &[u8], shape: &[usize]) -> Result<Samples> {
 /// # Errors
 /// As [`decode_chunk`], and [`Error::Invalid`] if the region does not lie inside `shape`.
 pub fn decode_region(payload: &[u8], shape: &[usize], region: &Region) -> Result<Samples> {
-    let (dtype, kind, stored, n, body) = open(payload)?;
-    if stored != shape {
+    let opened = open(payload)?;
+    if opened.shape != shape {
         return Err(Error::corrupt(
             "payload header",
-            format!("the chunk has shape {stored:?}, {shape:?} was expected"),
+            format!("the chunk has shape {:?}, {shape:?} was expected", opened.shape),
         ));
     }
     let fits = |d: usize| region.start[d].checked_add(region.count[d]).is_some_and(|end| end <= shape[d]);
     if region.start.len() != shape.len() || region.count.len() != shape.len() || !(0..shape.len()).all(fits) {
         return Err(Error::invalid(format!("the region must lie inside {shape:?}"), format!("{region:?}")));
     }
-    match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap))
+    let Opened { dtype, kind, order, n, body, .. } = opened;
+    let Some(order) = order else {
+        return match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap));
+    };
+    let of = |lengths: &[usize]| -> Vec<usize> { order.iter().map(|&d| lengths[d]).collect() };
+    let part = Region { start: of(&region.start), count: of(&region.count) };
+    let x = match_dtype!(dtype, T => decode_typed::<T>(body, kind, &of(shape), n, &part).map(T::wrap))?;
+    Ok(x.reordered(&part.count, &undone(&order)))
 }
 
 fn decode_typed<T: Sample>(

@@ -19,7 +19,7 @@ pub fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
 fn settle_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
-    let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    let chunk = Chunk { x, shape, order: None, mask: mask.as_ref(), valid: valid.as_deref(), spec };
     let Codec::Transform(stage, params) = &spec.codec else { return Ok(spec.codec.clone()) };
     let plan = Plan::new(&chunk, stage);
     let Some((goal, _)) = plan.goals(spec.effort, stage, None).first().copied().filter(|_| chunk.may_be_lossy()) else {
@@ -57,7 +57,7 @@ impl Probe {
     fn typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Self> {
         let mask = Mask::of(x, &spec.missing);
         let valid = mask.as_ref().map(Mask::valid);
-        let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+        let chunk = Chunk { x, shape, order: None, mask: mask.as_ref(), valid: valid.as_deref(), spec };
         let n_valid = (0..x.len()).filter(|&i| chunk.is_valid(i)).count() as u64;
         let analysis = match &spec.codec {
             Codec::Auto => return Err(Error::invalid("a step is searched for one codec; choose it first", "auto")),
