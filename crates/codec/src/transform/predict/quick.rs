@@ -3,9 +3,12 @@
 //! # Maths
 //! 1. As in `slices`, with one memory and without samples of the row itself.
 //! 2. How large a symbol will be is predicted by least squares, too: log2(1 + |k|) from the same of the symbols around. Classes
-//!    of that are the contexts.
+//!    of that are the contexts. Every second symbol of a segment is coded first; the others know these.
+//! 3. Symbols count as positive towards the interpolation.
 //! # Shapes     `f64[t, z, y, x]`
 //! # On the wire rows of integers
+
+use std::ops::Range;
 
 use fearless_simd::f32x8;
 use fearless_simd::prelude::*;
@@ -32,7 +35,7 @@ const BELOW_ONE: i32 = 21;
 /// Contexts of symbols: of the finest level and of the others. Anchors have one more.
 pub const CONTEXTS: usize = 2 * CLASSES + 1;
 /// What the size of a symbol is predicted from.
-const CLUES: usize = 9;
+const CLUES: usize = 10;
 
 type Row<T> = [T; SEGMENT];
 
@@ -46,7 +49,9 @@ pub fn code<C: RowCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g: Ge
 /// The two models of a pass.
 struct Model {
     samples: LeastSquares,
-    sizes: LeastSquares,
+    /// Of sizes: of those coded first, and of those between them.
+    first: LeastSquares,
+    second: LeastSquares,
 }
 
 /// What is remembered of a slice for the next one of the same kind.
@@ -95,7 +100,8 @@ fn sequence<S: Simd, C: RowCoder>(
                 let parent = models.get(slot + 2).and_then(Option::as_ref);
                 Model {
                     samples: LeastSquares::new(p.n_features, settings.memories, parent.map(|m| &m.samples)),
-                    sizes: LeastSquares::new(CLUES, 1, parent.map(|m| &m.sizes)),
+                    first: LeastSquares::new(CLUES - 1, 1, parent.map(|m| &m.first)),
+                    second: LeastSquares::new(CLUES, 1, parent.map(|m| &m.second)),
                 }
             });
             slice.pass(simd, c, v, p, widths[p.pass.level as usize], &mut model, memory, &mut work);
@@ -170,6 +176,12 @@ fn symbol(difference: f64) -> i32 {
 fn log(x: f32) -> f32 {
     let bits = (1.0 + x).to_bits() as i32;
     (bits - 0x3f80_0000) as f32 * (1.0 / 8_388_608.0)
+}
+
+/// Positive if in the direction of a bend.
+#[inline(always)]
+fn turned(k: i32, bend: f32) -> i32 {
+    if bend < 0.0 { -k } else { k }
 }
 
 /// How large a symbol is.
@@ -284,13 +296,7 @@ impl Slice<'_> {
             prediction.iter_mut().for_each(|p| *p = p.round_ties_even());
         }
         self.look_around(simd, s, &p.pass, &memory.sizes, &sums[0], clues, sizes);
-        model.sizes.predict(simd, clues, CLUES, groups, sums);
         let stage = if p.pass.level == 0 { 0 } else { CLASSES as i32 };
-        for (context, size) in lanes(contexts, groups).iter_mut().zip(sums[0]) {
-            for l in 0..LANES {
-                context[l] = (class(size[l]) + stage) as u8;
-            }
-        }
         s.read(row, &v[self.first..], Offset { dy: 0, dx: 0 }, 0.0);
         for ((k, x), p) in lanes(symbols, groups).iter_mut().zip(lanes(row, groups)).zip(lanes(prediction, groups)) {
             let (x, p) = (*x, *p);
@@ -301,21 +307,43 @@ impl Slice<'_> {
         let here = self.first + s.at();
         let valid = |i: usize| self.valid.is_none_or(|m| m[here + i * s.step()]);
         let whole = self.valid.is_none() || (0..s.n).all(valid);
-        if whole {
-            c.code(&contexts[..s.n], &mut symbols[..s.n]);
-        } else {
-            code_some(c, contexts, symbols, s.n, valid);
+        for (k, bend) in lanes(symbols, groups).iter_mut().zip(bends) {
+            for l in 0..LANES {
+                k[l] = turned(k[l], bend[l]);
+            }
+        }
+        for (half, model) in [&model.first, &model.second].into_iter().enumerate() {
+            if half == 1 {
+                // What lies between two symbols knows both.
+                let clue = clues[CLUES - 1].as_flattened_mut();
+                for i in (1..s.n).step_by(2) {
+                    let east = if i + 1 < s.n { sizes[i + 1] } else { sizes[i - 1] };
+                    clue[i] = sizes[i - 1] + east;
+                }
+            }
+            model.predict(simd, clues, CLUES - 1 + half, groups, sums);
+            for (context, size) in lanes(contexts, groups).iter_mut().zip(sums[0]) {
+                for l in 0..LANES {
+                    context[l] = (class(size[l]) + stage) as u8;
+                }
+            }
+            code_half(c, contexts, symbols, half..s.n, |i| whole || valid(i));
+            for (size, k) in lanes(sizes, groups).iter_mut().zip(lanes(symbols, groups)) {
+                let k = *k;
+                for l in 0..LANES {
+                    size[l] = size_of(k[l]);
+                }
+            }
+        }
+        for (k, bend) in lanes(symbols, groups).iter_mut().zip(bends) {
+            for l in 0..LANES {
+                k[l] = turned(k[l], bend[l]);
+            }
         }
         for ((x, k), p) in lanes(row, groups).iter_mut().zip(lanes(symbols, groups)).zip(lanes(prediction, groups)) {
             let (k, p) = (*k, *p);
             for l in 0..LANES {
                 x[l] = p[l] + f64::from(k[l]) * width;
-            }
-        }
-        for (size, k) in lanes(sizes, groups).iter_mut().zip(lanes(symbols, groups)) {
-            let k = *k;
-            for l in 0..LANES {
-                size[l] = size_of(k[l]);
             }
         }
         s.write(row, &mut v[self.first..]);
@@ -325,6 +353,12 @@ impl Slice<'_> {
             let clues_target = clues[CLUES].as_flattened_mut();
             clues_target[..s.n].copy_from_slice(&sizes[..s.n]);
             clues_target[s.n..].fill(0.0);
+            let clue = clues[CLUES - 1].as_flattened_mut();
+            for i in (0..s.n).step_by(2) {
+                let (west, east) =
+                    (if i > 0 { sizes[i - 1] } else { 0.0 }, if i + 1 < s.n { sizes[i + 1] } else { 0.0 });
+                clue[i] = west + east;
+            }
             let mut count = 0;
             for g in (start..groups).step_by(turns.every) {
                 for i in g * LANES..s.n.min((g + 1) * LANES) {
@@ -338,7 +372,10 @@ impl Slice<'_> {
             }
             if count > 0 {
                 model.samples.update(simd, &desk.columns, start, turns.every, groups, count);
-                model.sizes.update(simd, clues, start, turns.every, groups, count);
+                model.second.update(simd, clues, start, turns.every, groups, count);
+                clues.swap(CLUES - 1, CLUES);
+                clues[CLUES].as_flattened_mut().fill(0.0);
+                model.first.update(simd, clues, start, turns.every, groups, count);
             }
         }
     }
@@ -392,30 +429,28 @@ impl Slice<'_> {
         let ones = clues[8].as_flattened_mut();
         ones[..s.n].fill(1.0);
         ones[s.n..].fill(0.0);
-        clues[CLUES..].iter_mut().for_each(|c| c[..s.groups()].fill([0.0; LANES]));
+        clues[CLUES - 1..].iter_mut().for_each(|c| c[..s.groups()].fill([0.0; LANES]));
     }
 }
 
-/// Codes those of `n` symbols that are there; the others become 0.
-fn code_some<C: RowCoder>(
+/// Codes every second symbol of a range, those that are missing apart; these become 0.
+#[inline(always)]
+fn code_half<C: RowCoder>(
     c: &mut C,
     contexts: &Row<u8>,
     symbols: &mut Row<i32>,
-    n: usize,
+    range: Range<usize>,
     valid: impl Fn(usize) -> bool,
 ) {
-    let (mut some_contexts, mut some, mut count) = ([0; SEGMENT], [0; SEGMENT], 0);
-    for i in (0..n).filter(|i| valid(*i)) {
-        (some_contexts[count], some[count]) = (contexts[i], symbols[i]);
-        count += 1;
+    let (mut some_contexts, mut some, mut n) = ([0; SEGMENT], [0; SEGMENT], 0);
+    for i in range.clone().step_by(2) {
+        (some_contexts[n], some[n]) = (contexts[i], symbols[i]);
+        n += usize::from(valid(i));
     }
-    c.code(&some_contexts[..count], &mut some[..count]);
-    let mut next = 0;
-    for (i, symbol) in symbols.iter_mut().enumerate() {
-        *symbol = 0;
-        if i < n && valid(i) {
-            *symbol = some[next];
-            next += 1;
-        }
+    c.code(&some_contexts[..n], &mut some[..n]);
+    n = 0;
+    for i in range.step_by(2) {
+        symbols[i] = if valid(i) { some[n] } else { 0 };
+        n += usize::from(valid(i));
     }
 }
