@@ -19,6 +19,8 @@ const TRIAL: usize = 1 << 16;
 /// Bits a sample that slices must save to be tried, and to leave every base of the whole array untried.
 const SLIGHT: f64 = 0.1;
 const CLEAR: f64 = 1.0;
+/// Samples on which the fineness of bare bits is judged.
+const PROBES: usize = 4096;
 /// Largest palette.
 const MAX_PALETTE: usize = 1 << 16;
 
@@ -196,7 +198,11 @@ impl<T: Sample> Subject<'_, T> {
         // What a part costs stands for the whole; what costs time must gain a little.
         let slower = 1.0 + 0.005 * f64::from(u8::from(options.copies)) + 0.002 * f64::from(u8::from(options.smooth));
         let scale = slower * self.all.len() as f64 / n.max(1) as f64;
-        best.offer(Self::fixed(lift) + ((price.cost + (1 << 19)) as f64 * scale) as u64, lift, model)
+        // Bare bits may be finer or coarser elsewhere: a number above the next power of two has one less for its fraction.
+        let bare = lift.id() == 0 && lift.palette.is_empty() && n < self.all.len();
+        let finer = if bare { finer_bits(lift.base, x, self.all) } else { 0.0 };
+        let cost = (price.cost + (1 << 19)) as f64 * scale + finer * 65536.0 * self.known.len() as f64;
+        best.offer(Self::fixed(lift) + cost as u64, lift, model)
     }
 }
 
@@ -221,6 +227,19 @@ fn trial_part(shape: &[usize], size: usize) -> Part {
         }
     }
     part
+}
+
+/// By how many bits a sample `base` is finer in all of an array than in a part. Zeros do not count: they are cheap in every base.
+fn finer_bits<T: Sample>(base: Base, part: &[T], all: &[T]) -> f64 {
+    // Sum of logarithms of distances to the next key, over a few samples; how many of them count; how many there are.
+    let look = |x: &[T]| {
+        let few = || x.iter().step_by(x.len().div_ceil(PROBES).max(1));
+        let some = few().filter(|v| T::DTYPE.is_float() && v.is_finite() && v.to_f64() != 0.0);
+        let (sum, n) = some.fold((0.0, 0.0), |(sum, n), v| (sum + base.gap(*v).log2(), n + 1.0));
+        (sum, n, few().count() as f64)
+    };
+    let ((part, n_part, _), (all, n_all, n)) = (look(part), look(all));
+    if n_part > 0.0 && n_all > 0.0 { (part / n_part - all / n_all) * n_all / n } else { 0.0 }
 }
 
 /// The base with a palette, if that could pay.

@@ -147,7 +147,7 @@ impl Lift {
                 before = packed.or(before);
                 let own = packed.map_or(base, Base::Packed);
                 let stride = known.len().div_ceil(PROBES).max(1);
-                let probes = || known.iter().step_by(stride).filter(|v| v.is_finite());
+                let probes = || known.iter().step_by(stride).filter(|v| v.is_finite() && v.to_f64() != 0.0);
                 for (saved, b) in saved.iter_mut().zip(bases) {
                     let bits = |v: &T| (own.gap(*v) / b.gap(*v)).log2();
                     *saved += probes().map(bits).sum::<f64>() * stride as f64;
