@@ -10,16 +10,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/0");
     std::fs::create_dir_all(&folder)?;
     let mut names: Vec<&str> = TRANSFORMS.iter().map(|s| s.name).collect();
-    names.push("lossless");
+    names.extend(["lossless", "auto", "predict,quick=1"]);
     let field = testkit::FIELDS.iter().find(|f| f.name() == "masked").ok_or("no such field")?;
     for name in names {
         for dtype in Dtype::ALL {
-            let file = folder.join(format!("{name}.{dtype}.bin"));
+            let file = folder.join(format!("{}.{dtype}.bin", name.replace([',', '='], "-")));
             if file.exists() {
                 continue;
             }
-            let shape = [6, 9, 13];
-            let x = field.samples(dtype, 6 * 9 * 13, 1);
+            // Stored in an order that does not suit the data, where a codec may have another.
+            let order = if name == "auto" { [2, 0, 1] } else { [0, 1, 2] };
+            let shape = order.map(|d: usize| [6, 9, 13][d]);
+            let x = field.samples(dtype, 6 * 9 * 13, 1).reordered(&[6, 9, 13], &order);
             let mut stats = FieldStats::default();
             let valid = match_samples!(&x, v => lithify_codec::mask::Mask::of(v, &[])).map(|m| m.valid());
             match_samples!(&x, v => stats.add(v, valid.as_deref(), Affine::IDENTITY));

@@ -41,14 +41,47 @@ pub fn encode(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Encoded>
         // What takes trials of its own is found once, for samples and the whole.
         let chosen = ChunkSpec { codec: candidates[0].clone(), ..spec.clone() };
         candidates[0] = settle(x, shape, &chosen)?;
+        // What predicts best says in which order everything else sees the dimensions, however they are stored.
+        if let Some(order) = order_of(&mut candidates[0], shape) {
+            let lengths: Vec<usize> = order.iter().map(|&d| shape[d]).collect();
+            return best_of(candidates, &x.reordered(shape, &order), &lengths, spec, Some(&order));
+        }
     }
+    best_of(candidates, x, shape, spec, None)
+}
+
+/// The order of the dimensions that a predicting codec has chosen, unless they are stored in it; the codec is told of it.
+fn order_of(codec: &mut Codec, shape: &[usize]) -> Option<Vec<usize>> {
+    let Codec::Transform(_, params) = codec else { return None };
+    let layout = params.count("layout").filter(|_| shape.len() > 1)?;
+    let slice = if layout < 64 { vec![layout / 8, layout % 8] } else { vec![layout - 64] };
+    let long = |order: &[usize]| -> Vec<usize> { order.iter().copied().filter(|&d| shape[d] > 1).collect() };
+    let mut order: Vec<usize> = (0..shape.len()).filter(|d| !slice.contains(d)).collect();
+    order.sort_by_key(|&d| shape[d]);
+    order.extend(&slice);
+    if long(&order).is_sorted() {
+        return None;
+    }
+    let n = shape.len();
+    let now = if slice.len() == 2 { 8 * (n - 2) + n - 1 } else { 64 + n - 1 };
+    params.set("layout", now as f64);
+    Some(order)
+}
+
+fn best_of(
+    candidates: Vec<Codec>,
+    x: &Samples,
+    shape: &[usize],
+    spec: &ChunkSpec,
+    order: Option<&[usize]>,
+) -> Result<Encoded> {
     let mut bids = finalists(candidates, &[(x, shape)], spec)?;
     if bids.len() > 1 && spec.effort < WHOLE {
         narrow(&mut bids, x, shape, spec)?;
     }
     let mut best: Option<Encoded> = None;
     for bid in bids {
-        let e = encode_with(x, shape, &ChunkSpec { codec: bid.codec, ..spec.clone() }, bid.factor, true)?;
+        let e = encode_with(x, shape, &ChunkSpec { codec: bid.codec, ..spec.clone() }, bid.factor, true, order)?;
         if best.as_ref().is_none_or(|b| e.bytes.len() < b.bytes.len()) {
             best = Some(e);
         }
@@ -132,7 +165,7 @@ impl Bid {
         }
         let mut bytes = 0;
         for (x, shape) in samples {
-            let e = encode_with(x, shape, &spec, self.factor, false)?;
+            let e = encode_with(x, shape, &spec, self.factor, false, None)?;
             // The first sample decides for the others.
             self.factor = self.factor.or(e.factor);
             bytes += e.bytes.len();

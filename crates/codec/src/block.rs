@@ -56,6 +56,26 @@ pub fn paste<T: Copy>(x: &mut [T], shape: &[usize], start: &[usize], block: &[T]
     rows(shape, start, count, |at, from, n| x[at..at + n].copy_from_slice(&block[from..from + n]));
 }
 
+/// The samples with dimension `order[d]` in place of dimension `d`; `shape` is what the array has before.
+pub fn reordered<T: Copy>(x: &[T], shape: &[usize], order: &[usize]) -> Vec<T> {
+    let steps = strides(shape);
+    let mut out = Vec::with_capacity(x.len());
+    let Some((&last, outer)) = order.split_last() else { return x.to_vec() };
+    let count: Vec<usize> = outer.iter().map(|&d| shape[d]).collect();
+    for (start, _) in tiles(&count, &vec![1; count.len()]) {
+        let at: usize = start.iter().zip(outer).map(|(i, &d)| i * steps[d]).sum();
+        out.extend((0..shape[last]).map(|i| x[at + i * steps[last]]));
+    }
+    out
+}
+
+/// The order that undoes an order.
+pub fn undone(order: &[usize]) -> Vec<usize> {
+    let mut back = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+    back
+}
+
 /// A part of at most about `n` samples with as even sides as the shape has: halved where it is longest.
 pub fn part_shape(shape: &[usize], n: usize) -> Vec<usize> {
     let mut count = shape.to_vec();
@@ -101,5 +121,14 @@ mod tests {
         assert_eq!(crop(&[7], &[], &[], &[]), [7]);
         assert_eq!(grid(&[], &[]).len(), 1);
         assert!(grid(&[0, 3], &[2, 2]).is_empty());
+    }
+
+    #[test]
+    fn an_order_undone_restores() {
+        let x: Vec<u32> = (0..60).collect();
+        let y = reordered(&x, &[3, 4, 5], &[2, 0, 1]);
+        assert_eq!((y[0], y[1], y[4], y[12]), (0, 5, 20, 1));
+        assert_eq!(reordered(&y, &[5, 3, 4], &undone(&[2, 0, 1])), x);
+        assert_eq!(reordered(&[7], &[], &[]), [7]);
     }
 }

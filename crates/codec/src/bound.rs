@@ -321,6 +321,16 @@ impl Tolerance {
             })
     }
 
+    /// Whether an absolute bound alone holds for all of some valid samples; `false` where that takes a closer look.
+    #[inline(always)]
+    pub(crate) fn all_hold<T: Sample>(&self, affine: Affine, x: &[T], y: &[T]) -> bool {
+        let most = self.abs.unwrap_or(f64::INFINITY);
+        !self.lossless
+            && self.bits.is_none()
+            && self.rel.is_none()
+            && x.iter().zip(y).fold(true, |ok, (a, b)| ok & b.is_finite() & (affine.distance(*a, *b) <= most))
+    }
+
     /// Whether single samples are bounded, not only norms.
     pub fn is_pointwise(&self) -> bool {
         self.abs.is_some() || self.rel.is_some()

@@ -57,6 +57,16 @@ pub trait Sample: Copy + PartialEq + PartialOrd + Default + Send + Sync + std::f
     fn slice(samples: &Samples) -> Option<&[Self]>;
 }
 
+/// CRC-32C of the little-endian bytes, in constant memory.
+pub(crate) fn crc32c_of<T: Sample>(x: &[T]) -> u32 {
+    let mut buffer = Vec::new();
+    x.chunks(4096).fold(0, |crc, part| {
+        buffer.clear();
+        T::write_le(part, &mut buffer);
+        crc32c::crc32c_append(crc, &buffer)
+    })
+}
+
 macro_rules! int_sample {
     ($t:ident, $u:ident, $variant:ident) => {
         impl Sample for $t {
@@ -83,13 +93,16 @@ macro_rules! int_sample {
             }
             #[inline]
             fn distance(self, other: Self) -> f64 {
-                (self as i128 - other as i128).unsigned_abs() as f64
+                self.abs_diff(other) as f64
             }
             int_sample!(@common $t, $variant);
         }
     };
     (@common $t:ident, $variant:ident) => {
         fn write_le(values: &[Self], out: &mut Vec<u8>) {
+            if cfg!(target_endian = "little") {
+                return out.extend_from_slice(bytemuck::cast_slice(values));
+            }
             out.reserve(std::mem::size_of_val(values));
             for v in values {
                 out.extend_from_slice(&v.to_le_bytes());
@@ -347,22 +360,18 @@ impl Samples {
 
     /// CRC-32C of the little-endian bytes, in constant memory.
     pub fn crc32c(&self) -> u32 {
-        fn of<T: Sample>(v: &[T]) -> u32 {
-            let mut buffer = Vec::new();
-            let mut crc = 0;
-            for part in v.chunks(4096) {
-                buffer.clear();
-                T::write_le(part, &mut buffer);
-                crc = crc32c::crc32c_append(crc, &buffer);
-            }
-            crc
-        }
-        match_samples!(self, v => of(v))
+        match_samples!(self, v => crc32c_of(v))
     }
 
     /// The hyper-rectangle `[start, start + count)` of an array of shape `shape`.
     pub fn crop(&self, shape: &[usize], start: &[usize], count: &[usize]) -> Self {
         match_samples!(self, v => Sample::wrap(crate::block::crop(v, shape, start, count)))
+    }
+
+    /// The samples with dimension `order[d]` of `shape` in place of dimension `d`.
+    #[must_use]
+    pub fn reordered(&self, shape: &[usize], order: &[usize]) -> Self {
+        match_samples!(self, v => Sample::wrap(crate::block::reordered(v, shape, order)))
     }
 
     /// Copies `block` of shape `count` into this array of shape `shape` at `start`. The types must agree.

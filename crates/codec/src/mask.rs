@@ -13,6 +13,7 @@ use crate::bits::{Reader, Writer};
 use crate::dtype::Sample;
 use crate::entropy::{BinaryCoder, BitModel, Decoder, Encoder};
 use crate::error::{Error, Result};
+use crate::simd::{level, widest};
 
 /// Classes of all samples and the bit patterns behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,14 @@ const OTHER: u8 = 255;
 impl Mask {
     /// Classifies samples; `None` if all are valid.
     pub fn of<T: Sample>(x: &[T], missing: &[u64]) -> Option<Self> {
-        Self::marking(x, |_, v| !v.is_finite() || missing.contains(&v.to_bits()))
+        let mut any = false;
+        widest!(level(), _simd => {
+            any |= x.iter().fold(false, |any, v| any | !v.is_finite());
+            for bits in missing {
+                any |= x.iter().fold(false, |any, v| any | (v.to_bits() == *bits));
+            }
+        });
+        if any { Self::marking(x, |_, v| !v.is_finite() || missing.contains(&v.to_bits())) } else { None }
     }
 
     /// Classifies the samples that `marked` picks by their bit patterns; `None` if it picks none.

@@ -12,24 +12,33 @@
 //! Layout of a payload: `docs/format.md`.
 
 use crate::bits::{Reader, Writer};
-use crate::block::{crop, n_samples};
+use crate::block::{crop, n_samples, reordered, undone};
 use crate::bound::Affine;
-use crate::dtype::{Dtype, Sample, Samples};
+use crate::dtype::{Dtype, Sample, Samples, crc32c_of};
 use crate::error::{Error, Result};
 use crate::mask::{self, Mask};
 use crate::quantize::{log, residual, round};
+use crate::simd::{level, widest};
 use crate::spec::{ChunkSpec, Codec};
-use crate::stats::ErrorStats;
+use crate::stats::{ErrorStats, LANES, each_eight};
 use crate::transform::{self, Analysis, Block, Goal, NormRule, Region, Stage};
 use crate::{auto, lossless, match_dtype, match_samples};
+
+mod probe;
+pub use probe::{Probe, settle};
 
 /// First bytes of every payload; the fourth is the format version.
 pub const MAGIC: [u8; 4] = *b"LTH\0";
 /// Most dimensions of a chunk.
 pub const MAX_DIMS: usize = 8;
 
+/// Samples that are checked together.
+const PART: usize = 256;
+
 const KIND_LOSSLESS: u8 = 0;
 const KIND_LOSSY: u8 = 1;
+/// Added to the kind where dimensions are coded in another order than the chunk has them in.
+const REORDERED: u8 = 2;
 
 /// A coded chunk and what became of its samples.
 #[derive(Debug, Clone)]
@@ -102,41 +111,20 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
-    encode_with(x, shape, spec, None, true)
+    encode_with(x, shape, spec, None, true, None)
 }
 
-/// [`encode_chunk`] with one codec. Without `exact` it is not tried whether every bit would take fewer bytes.
+/// [`encode_chunk`] with one codec. Without `exact` it is not tried whether every bit would take fewer bytes. With `order`, dimension
+/// `d` of `shape` is dimension `order[d]` of the chunk that a decoder returns.
 pub(crate) fn encode_with(
     x: &Samples,
     shape: &[usize],
     spec: &ChunkSpec,
     factor: Option<f64>,
     exact: bool,
+    order: Option<&[usize]>,
 ) -> Result<Encoded> {
-    match_samples!(x, v => encode_typed(v, shape, spec, factor, exact))
-}
-
-/// The codec of `spec` with those parameters set that it would choose for a chunk by trials.
-///
-/// # Errors
-/// Those of the encoders.
-pub fn settle(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
-    match_samples!(x, v => settle_typed(v, shape, spec))
-}
-
-fn settle_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Codec> {
-    let mask = Mask::of(x, &spec.missing);
-    let valid = mask.as_ref().map(Mask::valid);
-    let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
-    let Codec::Transform(stage, params) = &spec.codec else { return Ok(spec.codec.clone()) };
-    let plan = Plan::new(&chunk, stage);
-    let Some((goal, _)) = plan.goals(spec.effort, stage, None).first().copied().filter(|_| chunk.may_be_lossy()) else {
-        return Ok(spec.codec.clone());
-    };
-    let (w, _, seen) = working(&chunk, plan.domain);
-    let block = Block { valid: seen.as_deref(), effort: spec.effort, ..plan.block(shape) };
-    let choices = (stage.make)(params).analyse(w, block)?.choices(goal);
-    Ok(spec.codec.clone().settled(&choices))
+    match_samples!(x, v => encode_typed(v, shape, spec, factor, exact, order))
 }
 
 fn encode_typed<T: Sample>(
@@ -145,10 +133,11 @@ fn encode_typed<T: Sample>(
     spec: &ChunkSpec,
     factor: Option<f64>,
     exact: bool,
+    order: Option<&[usize]>,
 ) -> Result<Encoded> {
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
-    let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    let chunk = Chunk { x, shape, order, mask: mask.as_ref(), valid: valid.as_deref(), spec };
     if let Some(keep) = spec.tolerance.bits {
         let (y, n_exact) = round::samples(x, valid.as_deref(), &spec.missing, keep);
         let body = |w: &mut Writer| w.bytes.extend(lossless::encode(&y, shape, valid.as_deref(), spec.effort));
@@ -181,6 +170,7 @@ fn encode_typed<T: Sample>(
 struct Chunk<'a, T> {
     x: &'a [T],
     shape: &'a [usize],
+    order: Option<&'a [usize]>,
     mask: Option<&'a Mask>,
     valid: Option<&'a [bool]>,
     spec: &'a ChunkSpec,
@@ -189,6 +179,21 @@ struct Chunk<'a, T> {
 impl<T: Sample> Chunk<'_, T> {
     fn is_valid(&self, i: usize) -> bool {
         self.valid.is_none_or(|m| m[i])
+    }
+
+    /// The smallest size of a valid sample that is not zero, physical units, and the largest one.
+    fn sizes(&self) -> [f64; 2] {
+        let (mut smallest, mut largest) = ([f64::INFINITY; LANES], [0.0; LANES]);
+        widest!(level(), _simd => {
+            each_eight(self.x, self.x, self.valid, #[inline(always)] |x, _, ok| {
+                for l in 0..LANES {
+                    let p = self.spec.affine.physical(x[l].to_f64()).abs();
+                    largest[l] = if ok[l] & (p > largest[l]) { p } else { largest[l] };
+                    smallest[l] = if ok[l] & (p > 0.0) & (p < smallest[l]) { p } else { smallest[l] };
+                }
+            });
+        });
+        [smallest.into_iter().fold(f64::INFINITY, f64::min), largest.into_iter().fold(0.0, f64::max)]
     }
 
     /// Whether the tolerance leaves any room at all.
@@ -211,28 +216,21 @@ impl<T: Sample> Chunk<'_, T> {
         let mut w = Writer::new();
         w.bytes.extend_from_slice(&MAGIC);
         w.u8(T::DTYPE as u8);
-        w.u8(kind);
+        w.u8(kind | if self.order.is_some() { REORDERED } else { 0 });
         w.u8(self.shape.len() as u8);
-        for &d in self.shape {
-            w.varint(d as u64);
+        let back = self.order.map(undone);
+        for d in 0..self.shape.len() {
+            w.varint(self.shape[back.as_ref().map_or(d, |b| b[d])] as u64);
         }
+        self.order.unwrap_or_default().iter().for_each(|&d| w.u8(d as u8));
         w.section(&self.mask.map(|m| m.encode(self.shape)).unwrap_or_default());
         body(&mut w);
-        w.u32(crc_of(y));
+        w.u32(back.map_or_else(|| crc32c_of(y), |b| crc32c_of(&reordered(y, self.shape, &b))));
         w.u32(crc32c::crc32c(&w.bytes));
         let mut stats = ErrorStats::default();
         stats.add(self.x, y, self.valid, self.spec.affine);
         Encoded { bytes: w.bytes, stats, n_escapes, codec, factor: None }
     }
-}
-
-fn crc_of<T: Sample>(x: &[T]) -> u32 {
-    let mut buffer = Vec::new();
-    x.chunks(4096).fold(0, |crc, part| {
-        buffer.clear();
-        T::write_le(part, &mut buffer);
-        crc32c::crc32c_append(crc, &buffer)
-    })
 }
 
 /// A pointwise tolerance in the domain of the transform.
@@ -277,16 +275,7 @@ struct Plan {
 impl Plan {
     fn new<T: Sample>(chunk: &Chunk<'_, T>, stage: &Stage) -> Self {
         let (t, affine) = (&chunk.spec.tolerance, chunk.spec.affine);
-        let (mut largest, mut smallest) = (0f64, f64::INFINITY);
-        for (i, v) in chunk.x.iter().enumerate() {
-            if chunk.is_valid(i) {
-                let p = affine.physical(v.to_f64()).abs();
-                largest = largest.max(p);
-                if p > 0.0 {
-                    smallest = smallest.min(p);
-                }
-            }
-        }
+        let [smallest, largest] = chunk.sizes();
         let per_block = stage.norm_rule == NormRule::PerBlock;
         let relative = t.l2_block.into_iter().chain(t.l2.filter(|_| per_block)).reduce(f64::min);
         let norm_step = chunk.spec.step.filter(|_| !(per_block && t.l2.is_some())).map(|s| s / affine.scale.abs());
@@ -356,10 +345,11 @@ impl Plan {
 
 /// The numbers a transform sees, with everything that is coded apart filled in; that; and which numbers were not.
 fn working<T: Sample>(chunk: &Chunk<'_, T>, domain: Domain) -> (Vec<f64>, Option<LogSides>, Option<Vec<bool>>) {
-    let mut w: Vec<f64> = chunk.x.iter().map(|v| domain.forward(*v)).collect();
-    let sides = match domain {
-        Domain::Linear => None,
-        Domain::Log(affine) => Some(LogSides::of(chunk, affine)),
+    let (mut w, sides): (Vec<f64>, _) = match domain {
+        Domain::Linear => (chunk.x.iter().map(|v| v.to_f64()).collect(), None),
+        Domain::Log(affine) => {
+            (chunk.x.iter().map(|v| domain.forward(*v)).collect(), Some(LogSides::of(chunk, affine)))
+        }
     };
     let valid = seen(chunk.valid, sides.as_ref());
     if let Some(valid) = &valid {
@@ -509,15 +499,22 @@ fn lossy_with<T: Sample>(
     // The check that everything rests on: the decoder's own numbers, in the sample's own type.
     let mut escapes = Writer::new();
     let (mut n_escapes, mut last) = (0, 0);
-    for (i, (v, &x)) in y.iter_mut().zip(chunk.x).enumerate() {
-        // A valid sample must not turn into a marker of missing ones either.
-        let kept = chunk.spec.tolerance.holds(chunk.spec.affine, x, *v) && !chunk.spec.missing.contains(&v.to_bits());
-        if chunk.is_valid(i) && !kept {
-            escapes.varint((i - last) as u64);
-            escapes.varint(x.to_bits());
-            *v = x;
-            last = i;
-            n_escapes += 1;
+    let ChunkSpec { tolerance, affine, missing, .. } = chunk.spec;
+    for (part, (y, x)) in y.chunks_mut(PART).zip(chunk.x.chunks(PART)).enumerate() {
+        if missing.is_empty() && widest!(level(), _simd => tolerance.all_hold(*affine, x, y)) {
+            continue;
+        }
+        for (i, (v, &x)) in y.iter_mut().zip(x).enumerate() {
+            let i = part * PART + i;
+            // A valid sample must not turn into a marker of missing ones either.
+            let kept = tolerance.holds(*affine, x, *v) && !missing.contains(&v.to_bits());
+            if chunk.is_valid(i) && !kept {
+                escapes.varint((i - last) as u64);
+                escapes.varint(x.to_bits());
+                *v = x;
+                last = i;
+                n_escapes += 1;
+            }
         }
     }
     let body = |w: &mut Writer| {
@@ -547,12 +544,15 @@ fn lossy_with<T: Sample>(
 }
 
 fn finalize<T: Sample>(domain: Domain, recon: &[f64], sides: Option<&LogSides>) -> Vec<T> {
+    if domain == Domain::Linear {
+        return recon.iter().map(|w| T::from_f64(*w)).collect();
+    }
     recon.iter().enumerate().map(|(i, &w)| domain.inverse(w, sides.is_some_and(|s| s.is_negative(i)))).collect()
 }
 
 /// Reads the header and checks both the payload's checksum and its form; decodes nothing.
 pub fn header(payload: &[u8]) -> Result<Header> {
-    let (dtype, kind, shape, _, mut body) = open(payload)?;
+    let Opened { dtype, kind, shape, mut body, .. } = open(payload)?;
     let decoded_crc32c = u32::from_le_bytes(payload[payload.len() - 8..][..4].try_into().unwrap_or_default());
     body.section("mask")?;
     let codec = match kind {
@@ -562,7 +562,15 @@ pub fn header(payload: &[u8]) -> Result<Header> {
     Ok(Header { dtype, shape, codec, decoded_crc32c })
 }
 
-type Opened<'a> = (Dtype, u8, Vec<usize>, usize, Reader<'a>);
+struct Opened<'a> {
+    dtype: Dtype,
+    kind: u8,
+    shape: Vec<usize>,
+    /// In which the dimensions are coded.
+    order: Option<Vec<usize>>,
+    n: usize,
+    body: Reader<'a>,
+}
 
 fn open(payload: &[u8]) -> Result<Opened<'_>> {
     let mut r = Reader::new(payload, "payload header");
@@ -583,7 +591,7 @@ fn open(payload: &[u8]) -> Result<Opened<'_>> {
     r.take(4)?;
     let dtype = Dtype::from_wire(r.u8()?)?;
     let kind = r.u8()?;
-    if kind > KIND_LOSSY {
+    if kind > KIND_LOSSY | REORDERED {
         return Err(Error::Unsupported { what: "payload kind", id: kind.into() });
     }
     let n_dims = usize::from(r.u8()?);
@@ -593,7 +601,14 @@ fn open(payload: &[u8]) -> Result<Opened<'_>> {
     let shape = (0..n_dims).map(|_| r.count("length of a dimension", 1 << 40)).collect::<Result<Vec<_>>>()?;
     let n = n_samples(&shape).filter(|n| n.checked_mul(8).is_some_and(|b| b < isize::MAX as usize));
     let n = n.ok_or_else(|| Error::corrupt("payload header", format!("shape {shape:?} is too large")))?;
-    Ok((dtype, kind, shape, n, r))
+    let order = match kind & REORDERED {
+        0 => None,
+        _ => Some(shape.iter().map(|_| r.u8().map(usize::from)).collect::<Result<Vec<_>>>()?),
+    };
+    if order.as_ref().is_some_and(|order| !(0..n_dims).all(|d| order.contains(&d))) {
+        return Err(Error::corrupt("payload header", "the order of the dimensions is none"));
+    }
+    Ok(Opened { dtype, kind: kind & !REORDERED, shape, order, n, body: r })
 }
 
 /// The samples of a payload. `shape` is what the caller expects, so that a damaged header cannot ask for memory.
@@ -614,18 +629,25 @@ pub fn decode_chunk(payload: &[u8], shape: &[usize]) -> Result<Samples> {
 /// # Errors
 /// As [`decode_chunk`], and [`Error::Invalid`] if the region does not lie inside `shape`.
 pub fn decode_region(payload: &[u8], shape: &[usize], region: &Region) -> Result<Samples> {
-    let (dtype, kind, stored, n, body) = open(payload)?;
-    if stored != shape {
+    let opened = open(payload)?;
+    if opened.shape != shape {
         return Err(Error::corrupt(
             "payload header",
-            format!("the chunk has shape {stored:?}, {shape:?} was expected"),
+            format!("the chunk has shape {:?}, {shape:?} was expected", opened.shape),
         ));
     }
     let fits = |d: usize| region.start[d].checked_add(region.count[d]).is_some_and(|end| end <= shape[d]);
     if region.start.len() != shape.len() || region.count.len() != shape.len() || !(0..shape.len()).all(fits) {
         return Err(Error::invalid(format!("the region must lie inside {shape:?}"), format!("{region:?}")));
     }
-    match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap))
+    let Opened { dtype, kind, order, n, body, .. } = opened;
+    let Some(order) = order else {
+        return match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap));
+    };
+    let of = |lengths: &[usize]| -> Vec<usize> { order.iter().map(|&d| lengths[d]).collect() };
+    let part = Region { start: of(&region.start), count: of(&region.count) };
+    let x = match_dtype!(dtype, T => decode_typed::<T>(body, kind, &of(shape), n, &part).map(T::wrap))?;
+    Ok(x.reordered(&part.count, &undone(&order)))
 }
 
 fn decode_typed<T: Sample>(
@@ -705,51 +727,4 @@ fn decode_typed<T: Sample>(
     }
     src.end()?;
     Ok(part(y))
-}
-
-/// A chunk that a transform has looked at, kept to find the step that all chunks of a variable share.
-pub struct Probe {
-    analysis: Option<Box<dyn Analysis>>,
-    scale: f64,
-    /// Valid samples of the chunk.
-    pub n_valid: u64,
-}
-
-impl std::fmt::Debug for Probe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Probe of {} samples", self.n_valid)
-    }
-}
-
-impl Probe {
-    /// Looks at a chunk with the transform of `spec`.
-    ///
-    /// # Errors
-    /// Those of the transform.
-    pub fn new(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Self> {
-        match_samples!(x, v => Self::typed(v, shape, spec))
-    }
-
-    fn typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result<Self> {
-        let mask = Mask::of(x, &spec.missing);
-        let valid = mask.as_ref().map(Mask::valid);
-        let chunk = Chunk { x, shape, mask: mask.as_ref(), valid: valid.as_deref(), spec };
-        let n_valid = (0..x.len()).filter(|&i| chunk.is_valid(i)).count() as u64;
-        let analysis = match &spec.codec {
-            Codec::Auto => return Err(Error::invalid("a step is searched for one codec; choose it first", "auto")),
-            Codec::Transform(stage, params) if n_valid > 0 => {
-                let (w, _, seen) = working(&chunk, Domain::Linear);
-                let block = Block { valid: seen.as_deref(), effort: spec.effort, ..Block::new(shape) };
-                Some((stage.make)(params).analyse(w, block)?)
-            }
-            _ => None,
-        };
-        Ok(Self { analysis, scale: spec.affine.scale.abs(), n_valid })
-    }
-
-    /// Sum of squared errors that the step (physical units) would leave, physical units squared.
-    pub fn squared_error(&mut self, step: f64) -> f64 {
-        let scale = self.scale;
-        self.analysis.as_mut().map_or(0.0, |a| a.squared_error(step / scale) * scale * scale)
-    }
 }

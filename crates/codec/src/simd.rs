@@ -19,6 +19,7 @@ pub fn level() -> Level {
 /// are inlined.
 macro_rules! widest {
     ($level:expr, $simd:ident => $body:expr) => {{
+        #[cfg(target_arch = "x86_64")]
         use fearless_simd::Simd as _;
         let level: $crate::simd::Level = $level;
         #[cfg(target_arch = "x86_64")]

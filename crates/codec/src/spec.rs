@@ -25,6 +25,11 @@ impl Params {
         self.names.iter().position(|n| *n == name).map_or(f64::NAN, |i| self.values[i])
     }
 
+    /// Changes the value of `name`, if there is such a parameter.
+    pub(crate) fn set(&mut self, name: &str, value: f64) {
+        self.names.iter().zip(&mut self.values).filter(|(n, _)| **n == name).for_each(|(_, v)| *v = value);
+    }
+
     /// Like [`Params::get`], `None` where the stage decides by itself.
     pub fn count(&self, name: &str) -> Option<usize> {
         let v = self.get(name);

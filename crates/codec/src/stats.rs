@@ -1,7 +1,41 @@
-//! What is measured on a variable and on its reconstruction. Sums run in one fixed order: sample order, chunk after chunk.
+//! What is measured on a variable and on its reconstruction. Sums run in one fixed order: eight sums, each of every eighth sample of
+//! a chunk, then theirs in pairs, chunk after chunk.
 
 use crate::bound::Affine;
 use crate::dtype::Sample;
+use crate::simd::{level, widest};
+
+/// Sums that are kept side by side.
+pub(crate) const LANES: usize = 8;
+
+fn sum(lanes: [f64; LANES]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+/// Calls `visit` for eight samples at a time of `x` and of `y`, and whether each counts.
+#[inline(always)]
+pub(crate) fn each_eight<T: Sample>(
+    x: &[T],
+    y: &[T],
+    valid: Option<&[bool]>,
+    mut visit: impl FnMut(&[T; LANES], &[T; LANES], &[bool; LANES]),
+) {
+    fn filled<T: Copy + Default>(part: &[T]) -> [T; LANES] {
+        let mut eight = [T::default(); LANES];
+        eight[..part.len()].copy_from_slice(part);
+        eight
+    }
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (y, y_rest) = y.as_chunks::<LANES>();
+    match valid {
+        Some(m) => x.iter().zip(y).zip(m.as_chunks().0).for_each(|((x, y), ok)| visit(x, y, ok)),
+        None => x.iter().zip(y).for_each(|(x, y)| visit(x, y, &[true; LANES])),
+    }
+    let n = x_rest.len().min(y_rest.len());
+    let ok = valid.map_or(filled(&[true; LANES][..n]), |m| filled(&m[x.len() * LANES..][..n]));
+    visit(&filled(&x_rest[..n]), &filled(&y_rest[..n]), &ok);
+}
 
 /// First-pass statistics of the valid samples, physical units.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,19 +61,22 @@ impl Default for FieldStats {
 impl FieldStats {
     /// Adds samples; `valid` of `None` means that all are.
     pub fn add<T: Sample>(&mut self, x: &[T], valid: Option<&[bool]>, affine: Affine) {
-        let (mut n_valid, mut sum_sq) = (0, 0.0);
-        for (i, v) in x.iter().enumerate() {
-            if valid.is_none_or(|m| m[i]) {
-                let p = affine.physical(v.to_f64());
-                n_valid += 1;
-                self.min = self.min.min(p);
-                self.max = self.max.max(p);
-                sum_sq += p * p;
-            }
-        }
+        let (mut min, mut max, mut sum_sq) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES], [0.0; LANES]);
+        widest!(level(), _simd => {
+            each_eight(x, x, valid, #[inline(always)] |x, _, ok| {
+                for l in 0..LANES {
+                    let p = affine.physical(x[l].to_f64());
+                    min[l] = if ok[l] & (p < min[l]) { p } else { min[l] };
+                    max[l] = if ok[l] & (p > max[l]) { p } else { max[l] };
+                    sum_sq[l] += if ok[l] { p * p } else { 0.0 };
+                }
+            });
+        });
+        self.min = min.into_iter().fold(self.min, f64::min);
+        self.max = max.into_iter().fold(self.max, f64::max);
+        self.sum_sq += sum(sum_sq);
         self.n += x.len() as u64;
-        self.n_valid += n_valid;
-        self.sum_sq += sum_sq;
+        self.n_valid += valid.map_or(x.len(), |m| m.iter().filter(|v| **v).count()) as u64;
     }
 
     /// Adds the next chunk's statistics.
@@ -80,28 +117,36 @@ impl ErrorStats {
     /// Adds samples and their reconstruction; `valid` of `None` means that all are.
     pub fn add<T: Sample>(&mut self, x: &[T], y: &[T], valid: Option<&[bool]>, affine: Affine) {
         self.field.add(x, valid, affine);
-        let (mut sum_sq_err, mut sum_err) = (0.0, 0.0);
-        for (i, (&a, &b)) in x.iter().zip(y).enumerate() {
-            if a.to_bits() == b.to_bits() {
-                continue;
-            }
-            self.n_changed += 1;
-            if valid.is_some_and(|m| !m[i]) {
-                self.n_mask_changed += 1;
-                continue;
-            }
-            let d = affine.distance(a, b);
-            let size = affine.physical(a.to_f64()).abs();
-            let rel = if d == 0.0 { 0.0 } else { d / size };
-            // Reconstructions that are not finite must never look good.
-            let worst = |m: f64, v: f64| if v.is_nan() { f64::INFINITY } else { m.max(v) };
-            self.max_abs = worst(self.max_abs, d);
-            self.max_rel = worst(self.max_rel, rel);
-            sum_sq_err += d * d;
-            sum_err += affine.physical(b.to_f64()) - affine.physical(a.to_f64());
-        }
-        self.sum_sq_err += sum_sq_err;
-        self.sum_err += sum_err;
+        let (mut max_abs, mut max_rel, mut sum_sq_err, mut sum_err) =
+            ([0.0; LANES], [0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let (mut changed, mut mask_changed) = ([0; LANES], [0; LANES]);
+        widest!(level(), _simd => {
+            each_eight(x, y, valid, #[inline(always)] |x, y, ok| for l in 0..LANES {
+                let (a, b) = (x[l], y[l]);
+                let differs = a.to_bits() != b.to_bits();
+                changed[l] += u64::from(differs);
+                mask_changed[l] += u64::from(differs & !ok[l]);
+                let ok = ok[l] & differs;
+                let (pa, pb) = (affine.physical(a.to_f64()), affine.physical(b.to_f64()));
+                let d = affine.distance(a, b);
+                let rel = if d == 0.0 { 0.0 } else { d / pa.abs() };
+                // Reconstructions that are not finite must never look good.
+                let worst = |m: f64, v: f64| {
+                    let v = if v.is_nan() { f64::INFINITY } else { v };
+                    if ok & (v > m) { v } else { m }
+                };
+                max_abs[l] = worst(max_abs[l], d);
+                max_rel[l] = worst(max_rel[l], rel);
+                sum_sq_err[l] += if ok { d * d } else { 0.0 };
+                sum_err[l] += if ok { pb - pa } else { 0.0 };
+            });
+        });
+        self.n_changed += changed.iter().sum::<u64>();
+        self.n_mask_changed += mask_changed.iter().sum::<u64>();
+        self.max_abs = max_abs.into_iter().fold(self.max_abs, f64::max);
+        self.max_rel = max_rel.into_iter().fold(self.max_rel, f64::max);
+        self.sum_sq_err += sum(sum_sq_err);
+        self.sum_err += sum(sum_err);
     }
 
     /// Adds the next chunk's errors.

@@ -29,7 +29,7 @@ const BOUNDS: &[&str] = &[
 
 fn codecs() -> Vec<Codec> {
     let mut codecs: Vec<Codec> = TRANSFORMS.iter().map(|s| s.name.parse().unwrap()).collect();
-    codecs.extend([Codec::Lossless, Codec::Auto]);
+    codecs.extend([Codec::Lossless, Codec::Auto, "predict,quick=1".parse().unwrap()]);
     codecs
 }
 
@@ -145,5 +145,53 @@ fn a_valid_sample_never_turns_into_a_marker_of_missing_ones() {
         let spec = ChunkSpec { codec, tolerance, missing: missing.to_vec(), ..ChunkSpec::lossless() };
         let y = decode_chunk(&encode_chunk(&x, &[50, 100], &spec).unwrap().bytes, &[50, 100]).unwrap();
         assert!((0..5000).all(|i| missing.contains(&x.bits(i)) == missing.contains(&y.bits(i))), "{}", spec.codec);
+    }
+}
+
+#[test]
+fn transposes_take_as_many_bytes_and_have_the_same_errors() {
+    let shape = [7usize, 24, 31];
+    // Smooth in the second dimension, rough in the first; an island of missing samples.
+    let value = |i: &[usize; 3]| {
+        let (a, b, c) = (i[0] as f64, i[1] as f64, i[2] as f64);
+        let island = (b - 9.0).powi(2) + (c - 14.0).powi(2) < 30.0 + 4.0 * a;
+        if island { f32::NAN } else { ((a * 2.1).sin() * (c * 0.2).cos() + (b * 0.07).sin()) as f32 }
+    };
+    let sized = |order: [usize; 3], bound: &str| {
+        let lengths = order.map(|d| shape[d]);
+        let x = (0..shape.iter().product()).map(|at: usize| {
+            let mut i = [0; 3];
+            let mut rest = at;
+            for d in (0..3).rev() {
+                i[order[d]] = rest % lengths[d];
+                rest /= lengths[d];
+            }
+            value(&i)
+        });
+        let x = Samples::F32(x.collect());
+        let valid: Vec<bool> = (0..x.len()).map(|i| x.f64(i).is_finite()).collect();
+        let mut field = FieldStats::default();
+        match_samples!(&x, v => field.add(v, Some(&valid), Affine::IDENTITY));
+        let tolerance = bound.parse::<Promise>().unwrap().resolve(&field);
+        let spec = ChunkSpec { codec: Codec::Auto, tolerance, ..ChunkSpec::lossless() };
+        let coded = encode_chunk(&x, &lengths, &spec).unwrap();
+        let whole = decode_chunk(&coded.bytes, &lengths).unwrap();
+        let start = lengths.map(|n| n / 3);
+        let count = lengths.map(|n| n / 2);
+        let region = Region { start: start.to_vec(), count: count.to_vec() };
+        let part = decode_region(&coded.bytes, &lengths, &region).unwrap();
+        assert_eq!(part.to_le_bytes(), whole.crop(&lengths, &start, &count).to_le_bytes());
+        (coded.bytes.len() as f64, coded.stats.max_abs, coded.stats.rmse())
+    };
+    for bound in ["range=1e-2", "range=1e-4", "abs=1e-7"] {
+        let (bytes, max, rmse) = sized([0, 1, 2], bound);
+        for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let (b, m, r) = sized(order, bound);
+            let near = |a: f64, b: f64| (a - b).abs() <= 0.01 * b;
+            assert!(
+                near(b, bytes) && near(m, max) && near(r, rmse),
+                "{bound} {order:?}: {b} {m} {r}, {bytes} {max} {rmse}"
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod mixing;
 pub mod range;
+pub mod rans;
 
 pub use mixing::{BitModel, IntModel};
 pub use range::{BinaryCoder, Decoder, Encoder, Price};

@@ -58,7 +58,7 @@ pub struct Symbols {
 
 impl Symbols {
     pub fn new(plane: usize) -> Self {
-        Self { q: vec![0; plane + PAD], local: vec![0.0; plane + PAD] }
+        Self { q: vec![0; plane + 2 * PAD], local: vec![0.0; plane + 2 * PAD] }
     }
 }
 
@@ -166,9 +166,9 @@ impl SymbolCoder {
             s.read(&mut a.local_n, &now.local, above, 0.0);
         }
         let stride = s.stride;
-        let west = |back: usize| if s.x >= back * stride { now.q[s.at() - back * stride] } else { 0 };
+        let west = |back: usize| if s.x >= back * stride { now.q[s.at() - back * s.step()] } else { 0 };
         self.west = [west(1), west(2)];
-        self.local_w = (s.x >= stride).then(|| now.local[s.at() - stride]);
+        self.local_w = (s.x >= stride).then(|| now.local[s.at() - s.step()]);
     }
 
     /// Codes the symbol of sample `i` of the segment.
@@ -223,7 +223,7 @@ impl SymbolCoder {
             (None, false) => size_now,
         };
         let local = 0.5 * size_now + 0.5 * mean;
-        let j = s.at() + i * s.stride;
+        let j = s.at() + i * s.step();
         now.local[j] = local;
         now.q[j] = q.clamp(-CAP, CAP) as i32;
         self.west = [now.q[j], w];
@@ -234,7 +234,7 @@ impl SymbolCoder {
     /// Passes over a missing sample.
     #[inline(always)]
     pub fn skip(&mut self, s: &Segment, i: usize, now: &Symbols) {
-        let j = s.at() + i * s.stride;
+        let j = s.at() + i * s.step();
         self.west = [now.q[j], self.west[0]];
         self.local_w = Some(now.local[j]);
     }

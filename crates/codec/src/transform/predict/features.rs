@@ -6,12 +6,14 @@
 //!    before and a running mean slice, the residual of the same cubic at the same places. What does not exist is 0.
 //! # Shapes     columns of up to 64 samples
 
+use fearless_simd::f64x4;
+use fearless_simd::prelude::*;
+
 use super::geometry::{Geometry, Pass};
 use super::ls::{Column, GROUPS, LANES, MAX, SEGMENT};
-use std::ops::Range;
 
-/// Whoever reads rows may read so many elements past the last sample: planes are that much longer.
-pub const PAD: usize = 128;
+/// Whoever reads rows may read so many elements before the first and past the last sample: planes are that much longer at both ends.
+pub const PAD: usize = 256;
 /// Features are held within +-`LARGEST`, so that sums of their products are finite.
 const LARGEST: f32 = 1e15;
 
@@ -37,20 +39,27 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    pub fn new(pass: Pass, g: Geometry, wide: bool) -> Self {
+    /// `features`: 0 few, 1 more, 2 most. Without `serial` nothing of the row itself is a feature: whole segments are predicted at once.
+    pub fn new(pass: Pass, g: Geometry, features: u8, serial: bool) -> Self {
         let (h, u) = (pass.h as isize, pass.across as isize);
         let has_across = if pass.vertical { g.nx as isize > u } else { g.ny as isize > u };
         // (along the line, across it)
         let mut own = vec![(-h, 0), (h, 0), (-3 * h, 0), (3 * h, 0)];
-        let mut other = vec![(0, 0), (2 * h, 0), (-2 * h, 0)];
+        let mut other = vec![(0, 0)];
         if has_across {
-            own.extend([(-h, -u), (-h, u), (h, -u), (h, u), (0, -u), (0, -2 * u), (-2 * h, -u)]);
-            // What is known of the next row in reading order.
-            own.push(if pass.vertical { (-2 * h, u) } else { (2 * h, -u) });
-            other.extend([(0, u), (0, -u)]);
+            own.extend([(-h, -u), (-h, u), (h, -u), (h, u), (0, -u)]);
         }
-        own.push((-2 * h, 0));
-        if wide {
+        if features > 0 {
+            other.extend([(2 * h, 0), (-2 * h, 0)]);
+            if has_across {
+                own.extend([(0, -2 * u), (-2 * h, -u)]);
+                // What is known of the next row in reading order.
+                own.push(if pass.vertical { (-2 * h, u) } else { (2 * h, -u) });
+                other.extend([(0, u), (0, -u)]);
+            }
+            own.push((-2 * h, 0));
+        }
+        if features > 1 {
             own.extend([(-5 * h, 0), (5 * h, 0)]);
             if has_across {
                 own.extend([(-3 * h, -u), (-3 * h, u), (3 * h, -u), (3 * h, u), (0, -3 * u)]);
@@ -63,10 +72,11 @@ impl Prepared {
         };
         let other: Vec<Offset> = other.into_iter().map(place).collect();
         let is_serial = |o: &Offset| o.dy == 0 && o.dx < 0 && o.dx % pass.x.1 as isize == 0;
-        let (serial, own): (Vec<Offset>, Vec<Offset>) = own.into_iter().map(place).partition(is_serial);
+        let (mut last, own): (Vec<Offset>, Vec<Offset>) = own.into_iter().map(place).partition(is_serial);
+        last.retain(|_| serial);
         let others = usize::from(g.nz > 1) + usize::from(g.nt > 1);
-        let n_features = own.len() + others * other.len() + 2 * others.min(1) + serial.len();
-        Self { pass, own, other, n_serial: serial.len(), n_features }
+        let n_features = own.len() + others * other.len() + 2 * others.min(1) + last.len();
+        Self { pass, own, other, n_serial: last.len(), n_features }
     }
 }
 
@@ -78,7 +88,7 @@ pub struct Segment {
     pub x: usize,
     /// How many.
     pub n: usize,
-    /// Columns from one to the next.
+    /// Columns from one to the next, an even number.
     pub stride: usize,
     /// Rows and columns of a slice.
     pub ny: usize,
@@ -86,55 +96,116 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// All segments of a pass, in order: as even parts of its rows as whole groups of lanes allow.
+    pub fn all(pass: &Pass, g: Geometry) -> impl Iterator<Item = Self> + use<> {
+        let (x0, stride) = pass.x;
+        let in_row = (g.nx - x0).div_ceil(stride);
+        let length = in_row.div_ceil(in_row.div_ceil(SEGMENT)).next_multiple_of(LANES);
+        (pass.y.0..g.ny).step_by(pass.y.1).flat_map(move |y| {
+            (0..in_row).step_by(length).map(move |start| Self {
+                y,
+                x: x0 + start * stride,
+                n: length.min(in_row - start),
+                stride,
+                ny: g.ny,
+                nx: g.nx,
+            })
+        })
+    }
+
     /// Groups of lanes that hold it.
     pub fn groups(&self) -> usize {
         self.n.div_ceil(LANES)
     }
 
-    /// Place of the first sample in a slice.
+    /// Place of the first sample in a padded slice.
+    #[inline(always)]
     pub fn at(&self) -> usize {
-        self.y * self.nx + self.x
+        place(self.y, self.x, self.nx)
     }
 
-    /// The samples for which the one at that offset exists, and where the first of those is in a slice.
+    /// Places from one sample to the next.
     #[inline(always)]
-    fn reach(&self, o: Offset) -> Option<(Range<usize>, usize)> {
-        let y = self.y.checked_add_signed(o.dy).filter(|y| *y < self.ny)?;
-        let first = (self.x as isize + o.dx).min(0).unsigned_abs().div_ceil(self.stride);
-        let room = (self.nx as isize - self.x as isize - o.dx).max(0).unsigned_abs();
-        let end = room.div_ceil(self.stride).min(self.n);
-        let x = (self.x + first * self.stride).checked_add_signed(o.dx)?;
-        (first < end).then_some((first..end, y * self.nx + x))
+    pub fn step(&self) -> usize {
+        self.stride / 2
     }
 
-    /// Reads what lies at that offset in a plane, `none` where nothing does; returns for which samples something does.
+    /// Where the samples at that offset are.
     #[inline(always)]
-    pub fn read<T: Copy>(&self, to: &mut [T; SEGMENT], plane: &[T], o: Offset, none: T) -> Range<usize> {
-        let Some((range, at)) = self.reach(o) else {
-            to[..self.n].fill(none);
-            return 0..0;
+    pub fn reach(&self, o: Offset) -> Reach {
+        let shift = self.stride.trailing_zeros();
+        let x = self.x as isize + o.dx;
+        let first = (self.stride as isize - 1 - x).max(0).unsigned_abs() >> shift;
+        let end = ((self.nx as isize - 1 - x + self.stride as isize).max(0).unsigned_abs() >> shift).min(self.n);
+        let Some(y) = self.y.checked_add_signed(o.dy).filter(|y| *y < self.ny && first < end) else {
+            return Reach { first: 0, end: 0, at: PAD };
         };
-        to[..range.start].fill(none);
-        to[range.end..self.n].fill(none);
-        let to = &mut to[range.clone()];
-        let from = &plane[at..];
-        match self.stride {
-            1 => to.copy_from_slice(&from[..to.len()]),
-            2 => to.iter_mut().zip(from.as_chunks::<2>().0).for_each(|(t, f)| *t = f[0]),
-            4 => to.iter_mut().zip(from.as_chunks::<4>().0).for_each(|(t, f)| *t = f[0]),
-            s => to.iter_mut().enumerate().for_each(|(i, t)| *t = from[i * s]),
+        let column = (x >> 1) + (x & 1) * self.nx.div_ceil(2) as isize;
+        Reach { first, end, at: (PAD + y * self.nx).wrapping_add_signed(column) }
+    }
+
+    /// Reads what lies at that offset in a plane, `none` where nothing does.
+    #[inline(always)]
+    pub fn read<T: Copy>(&self, to: &mut [T; SEGMENT], plane: &[T], o: Offset, none: T) {
+        let reach = self.reach(o);
+        self.gather(to, plane, &reach);
+        to[..reach.first].fill(none);
+        to[reach.end..self.groups() * LANES].fill(none);
+    }
+
+    /// [`Self::read`], with anything where nothing lies.
+    #[inline(always)]
+    fn gather<T: Copy>(&self, to: &mut [T; SEGMENT], plane: &[T], reach: &Reach) {
+        let to = &mut to.as_chunks_mut::<LANES>().0[..self.groups()];
+        let from = &plane[reach.at..];
+        match self.step() {
+            1 => to.iter_mut().zip(from.as_chunks::<LANES>().0).for_each(|(t, f)| *t = *f),
+            2 => {
+                for (t, f) in to.iter_mut().zip(from.as_chunks::<{ 2 * LANES }>().0) {
+                    for (l, t) in t.iter_mut().enumerate() {
+                        *t = f[2 * l];
+                    }
+                }
+            }
+            s => {
+                // Places past the last sample may lie far beyond it.
+                let to = &mut to.as_flattened_mut()[reach.first..reach.end];
+                to.iter_mut().enumerate().for_each(|(i, t)| *t = from[(reach.first + i) * s]);
+            }
         }
-        range
+    }
+
+    /// Writes the segment's own samples to a plane.
+    #[inline(always)]
+    pub fn write<T: Copy>(&self, from: &[T; SEGMENT], plane: &mut [T]) {
+        let to = &mut plane[self.at()..];
+        match self.step() {
+            1 => to[..self.n].copy_from_slice(&from[..self.n]),
+            s => from[..self.n].iter().enumerate().for_each(|(i, f)| to[i * s] = *f),
+        }
     }
 }
 
-/// The cubics of a segment: which samples on the line each one takes, with which weights.
+/// Place in a padded slice of rows of `nx`. Even columns come first: samples of a pass then lie next to each other at the finest level.
+#[inline(always)]
+pub fn place(y: usize, x: usize, nx: usize) -> usize {
+    PAD + y * nx + x / 2 + x % 2 * nx.div_ceil(2)
+}
+
+/// Those samples of a segment for which another at some offset exists, and where the first sample's is or would be in a padded
+/// slice.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    first: usize,
+    end: usize,
+    at: usize,
+}
+
+/// The cubics of a segment: which samples on the line each one takes, with which weights; some at the edges have their own.
 #[derive(Debug)]
 struct Lines {
-    /// Where all four exist, or for vertical lines everywhere.
-    inner: Range<usize>,
+    reach: [Reach; 4],
     weights: [f64; 4],
-    /// Of the others.
     edges: Vec<(usize, [f64; 4])>,
 }
 
@@ -155,30 +226,55 @@ fn cubic(exists: [bool; 4]) -> [f64; 4] {
 
 impl Lines {
     fn new(s: &Segment, line: &[Offset]) -> Self {
-        let reach: [Range<usize>; 4] = [0, 1, 2, 3].map(|k| s.reach(line[k]).map_or(0..0, |(r, _)| r));
-        let at = |i: usize| cubic([0, 1, 2, 3].map(|k| reach[k].contains(&i)));
+        let reach = [s.reach(line[0]), s.reach(line[1]), s.reach(line[2]), s.reach(line[3])];
+        let at = |i: usize| cubic(reach.map(|r| (r.first..r.end).contains(&i)));
         if line[0].dy != 0 {
-            return Self { inner: 0..s.n, weights: at(0), edges: Vec::new() };
+            return Self { reach, weights: at(0), edges: Vec::new() };
         }
-        let start = reach.iter().map(|r| r.start).max().unwrap_or(0).min(s.n);
+        let start = reach.iter().map(|r| r.first).max().unwrap_or(0).min(s.n);
         let end = reach.iter().map(|r| r.end).min().unwrap_or(0).max(start);
         let edges = (0..start).chain(end..s.n).map(|i| (i, at(i))).collect();
-        Self { inner: start..end, weights: cubic([true; 4]), edges }
+        Self { reach, weights: cubic([true; 4]), edges }
     }
 
-    /// The cubics through samples on the line; those that do not exist are 0.
+    /// The cubics through samples on the line in a plane; returns these, for which `rows` is room.
     #[inline(always)]
-    fn base(&self, to: &mut Row, line: &[Row; 4], range: [f64; 2]) {
+    fn base<'a, S: Simd>(
+        &self,
+        simd: S,
+        s: &Segment,
+        plane: &'a [f64],
+        rows: &'a mut [Row; 4],
+        to: &mut Row,
+        range: [f64; 2],
+    ) -> [&'a [f64]; 4] {
+        let mut line: [&[f64]; 4] = [&[]; 4];
+        for (k, (row, reach)) in rows.iter_mut().zip(&self.reach).enumerate() {
+            line[k] = if s.step() == 1 && reach.first == 0 && reach.end == s.n {
+                &plane[reach.at..]
+            } else {
+                s.gather(row, plane, reach);
+                row[..reach.first].fill(0.0);
+                row[reach.end..].fill(0.0);
+                row
+            };
+        }
         let [a, b, c, d] = self.weights;
-        let inner = self.inner.clone();
-        for i in inner {
-            to[i] = (a * line[0][i] + b * line[1][i]) + (c * line[2][i] + d * line[3][i]);
+        for (g, to) in to.as_chunks_mut::<LANES>().0[..s.groups()].iter_mut().enumerate() {
+            for (half, to) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let at = g * LANES + 4 * half;
+                let v = |k: usize| f64x4::from_slice(simd, &line[k][at..at + 4]);
+                let sums: [f64; 4] = ((v(0) * a + v(1) * b) + (v(2) * c + v(3) * d)).into();
+                // A NaN, of infinities, becomes the lowest value.
+                for l in 0..4 {
+                    to[l] = held(sums[l], range);
+                }
+            }
         }
         for (i, [a, b, c, d]) in &self.edges {
-            to[*i] = (a * line[0][*i] + b * line[1][*i]) + (c * line[2][*i] + d * line[3][*i]);
+            to[*i] = held((a * line[0][*i] + b * line[1][*i]) + (c * line[2][*i] + d * line[3][*i]), range);
         }
-        // A NaN, of infinities, becomes the lowest value.
-        to.iter_mut().for_each(|v| *v = held(*v, range));
+        line
     }
 }
 
@@ -189,6 +285,20 @@ pub struct Before {
     pub groups: [Option<Option<usize>>; 2],
     /// The one before that.
     pub older: Option<usize>,
+}
+
+impl Before {
+    /// Of level `z` of step `t`.
+    pub fn of(g: Geometry, t: usize, z: usize) -> Self {
+        let (nz, plane) = (g.nz, g.plane());
+        let group = |exists: bool, place: usize, back: usize| exists.then_some((place > 0).then_some(back));
+        let older = match (g.nt > 1, t, z) {
+            (true, 2.., _) => Some(2 * nz * plane),
+            (false, _, 2..) => Some(2 * plane),
+            _ => None,
+        };
+        Self { groups: [group(nz > 1, z, plane), group(g.nt > 1, t, nz * plane)], older }
+    }
 }
 
 /// What is needed to fill the columns of a segment.
@@ -234,25 +344,27 @@ pub fn feature(v: f64, base: f64, inverse: f64) -> f32 {
     held(((v - base) * inverse) as f32, [-LARGEST, LARGEST])
 }
 
-/// [`feature`] for a column, 0 outside `range`.
+/// [`feature`] for a column, 0 where there is nothing.
 #[inline(always)]
-fn fill(column: &mut Column, row: &Row, base: &Row, inverse: f64, range: Range<usize>, groups: usize) {
-    let (row, base) = (row.as_chunks::<LANES>().0, base.as_chunks::<LANES>().0);
-    for g in 0..groups {
+fn fill<S: Simd>(simd: S, column: &mut Column, s: &Segment, row: &[f64], base: &Row, inverse: f64, reach: &Reach) {
+    let base = base.as_chunks::<LANES>().0;
+    let four = |v: &[f64], b: &[f64]| (f64x4::from_slice(simd, v) - f64x4::from_slice(simd, b)) * inverse;
+    for ((c, v), b) in column[..s.groups()].iter_mut().zip(row.as_chunks::<LANES>().0).zip(base) {
+        let eight: [f32; LANES] = simd.narrow_f64x4(four(&v[..4], &b[..4]), four(&v[4..], &b[4..])).into();
         for l in 0..LANES {
-            column[g][l] = feature(row[g][l], base[g][l], inverse);
+            c[l] = held(eight[l], [-LARGEST, LARGEST]);
         }
     }
     let column = column.as_flattened_mut();
-    column[..range.start].fill(0.0);
-    column[range.end..groups * LANES].fill(0.0);
+    column[..reach.first].fill(0.0);
+    column[reach.end..s.groups() * LANES].fill(0.0);
 }
 
 impl Desk {
     pub fn new() -> Self {
         let zeros = [0.0; SEGMENT];
         Self {
-            columns: vec![[[0.0; LANES]; GROUPS]; MAX + 4],
+            columns: vec![[[0.0; LANES]; GROUPS]; MAX + 5],
             base: zeros,
             line: [zeros; 4],
             other_line: [zeros; 4],
@@ -263,74 +375,81 @@ impl Desk {
 
     /// Fills the base and all columns but the serial ones; they and all after them become 0.
     #[inline(always)]
-    pub fn fill(&mut self, s: &Segment, p: &Prepared, from: &Sources<'_>) {
+    pub fn fill<S: Simd>(&mut self, simd: S, s: &Segment, p: &Prepared, from: &Sources<'_>) {
         let (groups, inverse) = (s.groups(), from.inverse);
         let slice = &from.v[from.first..];
         let lines = Lines::new(s, &p.own[..4]);
-        let ranges = [0, 1, 2, 3].map(|k| s.read(&mut self.line[k], slice, p.own[k], 0.0));
-        lines.base(&mut self.base, &self.line, from.range);
-        for (k, range) in ranges.into_iter().enumerate() {
-            fill(&mut self.columns[k], &self.line[k], &self.base, inverse, range, groups);
+        let line = lines.base(simd, s, slice, &mut self.line, &mut self.base, from.range);
+        for ((column, row), reach) in self.columns.iter_mut().zip(line).zip(&lines.reach) {
+            fill(simd, column, s, row, &self.base, inverse, reach);
         }
-        for (o, column) in p.own.iter().zip(&mut self.columns).skip(4) {
-            let range = s.read(&mut self.row, slice, *o, 0.0);
-            fill(column, &self.row, &self.base, inverse, range, groups);
+        for (k, o) in p.own.iter().enumerate().skip(4) {
+            self.column(simd, s, slice, *o, k, false, inverse);
         }
         let mut next = p.own.len();
         for group in from.before.groups.into_iter().flatten() {
-            self.residuals(s, &lines, p, group.map(|back| &from.v[from.first - back..]), next, &p.other, from);
+            self.residuals(simd, s, &lines, group.map(|back| &from.v[from.first - back..]), next, &p.other, from);
             next += p.other.len();
         }
         if from.before.groups.iter().any(Option::is_some) {
             let older = from.before.older.map(|back| &from.v[from.first - back..]);
             for plane in [from.mean, older] {
-                self.residuals(s, &lines, p, plane, next, &[Offset { dy: 0, dx: 0 }], from);
+                self.residuals(simd, s, &lines, plane, next, &[Offset { dy: 0, dx: 0 }], from);
                 next += 1;
             }
         }
-        for column in &mut self.columns[next..] {
+        // Serial features, the target, and what fills a tile of sums.
+        for column in &mut self.columns[next..p.n_features + 5] {
             column[..groups].fill([0.0; LANES]);
         }
     }
 
-    /// Columns `first ..`: samples of another plane, each less that plane's cubic; 0 if there is no such plane.
-    #[allow(clippy::too_many_arguments)] // a struct would only rename them
+    /// Column `k`: samples at that offset in a plane, less the base of the segment or of another plane.
     #[inline(always)]
-    fn residuals(
+    #[allow(clippy::too_many_arguments)] // a struct would only rename them
+    fn column<S: Simd>(&mut self, simd: S, s: &Segment, plane: &[f64], o: Offset, k: usize, other: bool, inverse: f64) {
+        let reach = s.reach(o);
+        let base = if other { &self.other_base } else { &self.base };
+        let column = &mut self.columns[k];
+        if s.step() == 1 {
+            fill(simd, column, s, &plane[reach.at..], base, inverse, &reach);
+        } else {
+            s.gather(&mut self.row, plane, &reach);
+            fill(simd, column, s, &self.row, base, inverse, &reach);
+        }
+    }
+
+    /// Columns `first ..`: samples of another plane, each less that plane's cubic; 0 if there is no such plane.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // a struct would only rename them
+    fn residuals<S: Simd>(
         &mut self,
+        simd: S,
         s: &Segment,
         lines: &Lines,
-        p: &Prepared,
         plane: Option<&[f64]>,
         first: usize,
         offsets: &[Offset],
         from: &Sources<'_>,
     ) {
-        let columns = &mut self.columns[first..first + offsets.len()];
         let Some(plane) = plane else {
+            let columns = &mut self.columns[first..first + offsets.len()];
             columns.iter_mut().for_each(|c| c[..s.groups()].fill([0.0; LANES]));
             return;
         };
-        for k in 0..4 {
-            s.read(&mut self.other_line[k], plane, p.own[k], 0.0);
-        }
-        lines.base(&mut self.other_base, &self.other_line, from.range);
-        for (o, column) in offsets.iter().zip(columns) {
-            let range = s.read(&mut self.row, plane, *o, 0.0);
-            fill(column, &self.row, &self.other_base, from.inverse, range, s.groups());
+        lines.base(simd, s, plane, &mut self.other_line, &mut self.other_base, from.range);
+        for (k, o) in offsets.iter().enumerate() {
+            self.column(simd, s, plane, *o, first + k, true, from.inverse);
         }
     }
 
     /// Fills the serial columns and the target's, once the samples are known.
     #[inline(always)]
-    pub fn finish(&mut self, s: &Segment, p: &Prepared, slice: &[f64], inverse: f64) {
-        let groups = s.groups();
+    pub fn finish<S: Simd>(&mut self, simd: S, s: &Segment, p: &Prepared, slice: &[f64], inverse: f64) {
         let here = p.n_features - p.n_serial;
-        for (k, column) in self.columns[here..=p.n_features].iter_mut().enumerate() {
-            let place = (k + 1) % (p.n_serial + 1);
-            let o = Offset { dy: 0, dx: -((place * s.stride) as isize) };
-            let range = s.read(&mut self.row, slice, o, 0.0);
-            fill(column, &self.row, &self.base, inverse, range, groups);
+        for k in 0..=p.n_serial {
+            let back = (k + 1) % (p.n_serial + 1);
+            self.column(simd, s, slice, Offset { dy: 0, dx: -((back * s.stride) as isize) }, here + k, false, inverse);
         }
     }
 

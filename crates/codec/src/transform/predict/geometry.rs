@@ -6,6 +6,9 @@
 //! stride h = 2^(levels - 1) .. 1 the samples half way along y, then those half way along x.
 //! # Shapes     `[t, z, y, x]`
 
+use std::ops::Range;
+
+use super::features::PAD;
 use crate::block::strides;
 
 /// Coarsest anchor grid: 2^6.
@@ -88,22 +91,62 @@ impl Layout {
         Geometry { nt, nz, ny, nx }
     }
 
-    /// Calls `visit(index in the array, index in the reordered array)` for every sample, in the order of the latter.
-    pub fn for_each(&self, shape: &[usize], mut visit: impl FnMut(usize, usize)) {
+    /// Samples of an array, reordered, with [`PAD`] more at both ends; in each row those of even columns come first.
+    pub fn reordered<T: Copy + Default>(&self, x: &[T], shape: &[usize]) -> Vec<T> {
+        let mut out = vec![T::default(); x.len() + 2 * PAD];
+        self.for_rows(shape, |from, step, to| {
+            let (even, odd) = out[PAD + to.start..][..to.len()].split_at_mut(to.len().div_ceil(2));
+            if step == 1 {
+                let (pairs, last) = x[from..][..to.len()].as_chunks::<2>();
+                for ((e, o), p) in even.iter_mut().zip(odd).zip(pairs) {
+                    (*e, *o) = (p[0], p[1]);
+                }
+                if let ([v], Some(e)) = (last, even.last_mut()) {
+                    *e = *v;
+                }
+            } else {
+                even.iter_mut().enumerate().for_each(|(i, v)| *v = x[from + 2 * i * step]);
+                odd.iter_mut().enumerate().for_each(|(i, v)| *v = x[from + (2 * i + 1) * step]);
+            }
+        });
+        out
+    }
+
+    /// The array that [`Self::reordered`] makes `v` of.
+    pub fn restored(&self, v: &[f64], shape: &[usize]) -> Vec<f64> {
+        let mut out = vec![0.0; shape.iter().product()];
+        self.for_rows(shape, |to, step, from| {
+            let (even, odd) = v[PAD + from.start..][..from.len()].split_at(from.len().div_ceil(2));
+            if step == 1 {
+                let (pairs, last) = out[to..][..from.len()].as_chunks_mut::<2>();
+                for ((e, o), p) in even.iter().zip(odd).zip(pairs) {
+                    *p = [*e, *o];
+                }
+                if let ([v], Some(e)) = (last, even.last()) {
+                    *v = *e;
+                }
+            } else {
+                even.iter().enumerate().for_each(|(i, v)| out[to + 2 * i * step] = *v);
+                odd.iter().enumerate().for_each(|(i, v)| out[to + (2 * i + 1) * step] = *v);
+            }
+        });
+        out
+    }
+
+    /// Calls `visit` for every row: where it begins in the array, the distance of its samples there, and where it is in the
+    /// reordered array.
+    fn for_rows(&self, shape: &[usize], mut visit: impl FnMut(usize, usize, Range<usize>)) {
         let steps = strides(shape);
-        let (lengths, steps): (Vec<usize>, Vec<usize>) = self.axes.iter().map(|&a| (shape[a], steps[a])).unzip();
-        let total: usize = lengths.iter().product();
-        let Some(inner) = lengths.len().checked_sub(1) else {
-            return (0..total).for_each(|i| visit(i, i));
-        };
-        let mut index = vec![0; inner];
+        let (mut lengths, mut steps): (Vec<usize>, Vec<usize>) =
+            self.axes.iter().map(|&a| (shape[a], steps[a])).filter(|(n, _)| *n != 1).unzip();
+        let (row, step) = (lengths.pop().unwrap_or(1), steps.pop().unwrap_or(1));
+        let total = row * lengths.iter().product::<usize>();
+        let mut index = vec![0; lengths.len()];
         let (mut start, mut to) = (0, 0);
         while to < total {
-            for i in 0..lengths[inner] {
-                visit(start + i * steps[inner], to);
-                to += 1;
-            }
-            for d in (0..inner).rev() {
+            visit(start, step, to..to + row);
+            to += row;
+            for d in (0..lengths.len()).rev() {
                 index[d] += 1;
                 start += steps[d];
                 if index[d] < lengths[d] {
@@ -196,13 +239,11 @@ mod tests {
                 assert!(layout.fits(shape.len()));
                 let g = layout.geometry(shape);
                 assert_eq!(g.nt * g.nz * g.plane(), n, "{shape:?} {layout:?}");
+                let x: Vec<f64> = (0..n).map(|i| i as f64).collect();
+                let v = layout.reordered(&x, shape);
+                assert_eq!(layout.restored(&v, shape), x, "{shape:?} {layout:?}");
                 let mut seen = vec![0; n];
-                let mut next = 0;
-                layout.for_each(shape, |from, to| {
-                    seen[from] += 1;
-                    assert_eq!(to, next);
-                    next += 1;
-                });
+                v[PAD..PAD + n].iter().for_each(|v| seen[*v as usize] += 1);
                 assert!(seen.iter().all(|s| *s == 1), "{shape:?} {layout:?}");
             }
         }

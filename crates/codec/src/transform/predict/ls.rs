@@ -10,6 +10,9 @@
 //! # Cost       n^2 / 2 multiplications per sample in eight lanes, n^3 / 6 per batch in four
 //! # Reference  X. Wu, K. U. Barthel, W. Zhang, Piecewise 2D autoregression for predictive image coding, 1998
 
+use fearless_simd::f32x8;
+use fearless_simd::prelude::*;
+
 /// Most features.
 pub const MAX: usize = 48;
 /// Samples of a segment.
@@ -51,6 +54,27 @@ pub struct LeastSquares {
     l: Vec<Memories>,
 }
 
+/// Which groups of lanes are learned from: one of so many.
+#[derive(Debug)]
+pub struct Turns {
+    pub every: usize,
+    groups: usize,
+}
+
+impl Turns {
+    pub fn new(every: u32) -> Self {
+        Self { every: every as usize, groups: 0 }
+    }
+
+    /// The first group of a segment with so many groups to learn from; others follow at that distance.
+    #[inline(always)]
+    pub fn next(&mut self, groups: usize) -> Option<usize> {
+        let start = (self.every - self.groups % self.every) % self.every;
+        self.groups += groups;
+        (start < groups).then_some(start)
+    }
+}
+
 /// Where row `i` of a triangle begins.
 const fn row(i: usize) -> usize {
     i * (i + 1) / 2
@@ -86,19 +110,17 @@ impl LeastSquares {
 
     /// What features `first..end` add to each memory's prediction of the first `groups` groups.
     #[inline(always)]
-    pub fn predict(&self, f: &[Column], end: usize, groups: usize, out: &mut [Column; MAX_MEMORIES]) {
+    pub fn predict<S: Simd>(&self, simd: S, f: &[Column], end: usize, groups: usize, out: &mut [Column; MAX_MEMORIES]) {
         for g in 0..groups {
-            let mut sums = [[0.0; LANES]; MAX_MEMORIES];
+            let mut sums = [f32x8::splat(simd, 0.0); MAX_MEMORIES];
             for (k, f) in f[..end].iter().enumerate() {
+                let f = f32x8::from_slice(simd, &f[g]);
                 for m in 0..self.n_memories {
-                    let w = self.weights[m][k];
-                    for l in 0..LANES {
-                        sums[m][l] += w * f[g][l];
-                    }
+                    sums[m] += f * self.weights[m][k];
                 }
             }
             for m in 0..self.n_memories {
-                out[m][g] = sums[m];
+                out[m][g] = sums[m].into();
             }
         }
     }
@@ -106,22 +128,27 @@ impl LeastSquares {
     /// Learns from groups `first`, `first + step`, .. before `end` of a segment, in which `count` samples are not missing; those
     /// missing are 0 in every column. Column `n` is the target's; as many after it as fill a tile must be there.
     #[inline(always)]
-    pub fn update(&mut self, f: &[Column], first: usize, step: usize, end: usize, count: u32) {
-        for (tile, (i, j)) in self.batch.iter_mut().zip(tiles(self.n)) {
-            let (a, b) = (&f[i..i + TILE.0], &f[j..j + TILE.1]);
-            let mut sums = *tile;
-            let mut g = first;
-            while g < end {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    for (c, sums) in sums.iter_mut().enumerate() {
-                        for l in 0..LANES {
-                            sums[l] += a[r][g][l] * b[c][g][l];
-                        }
+    pub fn update<S: Simd>(&mut self, simd: S, f: &[Column], first: usize, step: usize, end: usize, count: u32) {
+        let (rows, columns) = (f.as_chunks::<{ TILE.0 }>().0, f.as_chunks::<{ TILE.1 }>().0);
+        let mut tiles = self.batch.iter_mut();
+        for (i, a) in rows.iter().enumerate().take(self.n / TILE.0 + 1) {
+            for (b, tile) in columns.iter().take((i + 1) * TILE.0 / TILE.1).zip(&mut tiles) {
+                let mut sums = [[f32x8::splat(simd, 0.0); TILE.1]; TILE.0];
+                let mut g = first;
+                while g < end {
+                    let b0 = f32x8::from_slice(simd, &b[0][g % GROUPS]);
+                    let b1 = f32x8::from_slice(simd, &b[1][g % GROUPS]);
+                    for (a, sums) in a.iter().zip(&mut sums) {
+                        let a = f32x8::from_slice(simd, &a[g % GROUPS]);
+                        sums[0] += a * b0;
+                        sums[1] += a * b1;
                     }
+                    g += step;
                 }
-                g += step;
+                for (tile, sums) in tile.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                    (f32x8::from_slice(simd, tile) + *sums).store_slice(tile);
+                }
             }
-            *tile = sums;
         }
         self.in_batch += count;
         let full = BATCHES.iter().find(|(seen, _)| self.seen >= *seen).map_or(0, |(_, batch)| *batch);

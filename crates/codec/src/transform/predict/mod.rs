@@ -3,7 +3,7 @@
 //! # Maths      `slices`: prediction; `geometry`: order; `ls`: least squares; `contexts`: what the symbols are coded under
 //! # Shapes     `f64[shape]`, 0 to 8 dimensions
 //! # Bound      bins of width `step`: every sample is off by at most half a step
-//! # On the wire `u8 flags`, `u8 memories`, `u8 every`, `u8 alpha` (1 + a / 64), `u8 planar`, `u8 axis` each, `f64 width`, `f64`
+//! # On the wire `u8 flags`, `u8 features`, `u8 memories`, `u8 every`, `u8 alpha` (1 + a / 64), `u8 planar`, `u8 axis` each, `f64 width`, `f64`
 //! least and `f64` largest sample, range-coded symbols
 //! # Cost       features squared / 2 multiplications a sample, 8 contexts a decision
 //! # When       pointwise bounds, and norms above 1.5 bits a sample
@@ -13,12 +13,14 @@ mod contexts;
 mod features;
 mod geometry;
 mod ls;
+mod quick;
 mod slices;
 mod trial;
 
 use super::{Analysis, Block, Goal, NormRule, Param, Region, Stage, Transform};
 use crate::bits::{Reader, Writer};
 use crate::block::crop;
+use crate::entropy::rans::{RowDecoder, RowEncoder};
 use crate::entropy::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use features::PAD;
@@ -46,7 +48,14 @@ pub const STAGE: Stage = Stage {
             min: 1.0,
             max: 2.0,
         },
-        Param { name: "wide", doc: "1: more features", default: f64::NAN, min: 0.0, max: 1.0 },
+        Param {
+            name: "quick",
+            doc: "1: whole segments at once, static entropy coder",
+            default: f64::NAN,
+            min: 0.0,
+            max: 1.0,
+        },
+        Param { name: "features", doc: "0: few, 1: more, 2: most", default: f64::NAN, min: 0.0, max: 2.0 },
         Param { name: "memories", doc: "memories of the least squares", default: f64::NAN, min: 1.0, max: 3.0 },
         Param { name: "every", doc: "learn from one sample of so many", default: f64::NAN, min: 1.0, max: 255.0 },
     ],
@@ -56,7 +65,8 @@ pub const STAGE: Stage = Stage {
         Box::new(Predict {
             layout: params.count("layout"),
             alpha: Some(params.get("alpha")).filter(|a| !a.is_nan()),
-            wide: params.count("wide").map(|w| w > 0),
+            quick: params.count("quick").map(|q| q > 0),
+            features: params.count("features").map(|n| n as u8),
             memories: params.count("memories"),
             every: params.count("every"),
         })
@@ -67,7 +77,8 @@ pub const STAGE: Stage = Stage {
 struct Predict {
     layout: Option<usize>,
     alpha: Option<f64>,
-    wide: Option<bool>,
+    quick: Option<bool>,
+    features: Option<u8>,
     memories: Option<usize>,
     every: Option<usize>,
 }
@@ -75,7 +86,9 @@ struct Predict {
 /// What an effort buys, unless a parameter says otherwise.
 #[derive(Debug, Clone, Copy)]
 struct Preset {
-    wide: bool,
+    /// Quick symbols.
+    quick: bool,
+    features: u8,
     memories: usize,
     /// One sample of so many is learned from.
     every: usize,
@@ -85,21 +98,22 @@ struct Preset {
 
 impl Preset {
     fn of(effort: u8) -> Self {
-        let (wide, memories, every, trials) = match effort {
-            0..=1 => (false, 1, 8, 0),
-            2..=3 => (false, 1, 2, 16),
-            4..=6 => (true, 2, 1, 8),
-            7..=8 => (true, 2, 1, 4),
-            _ => (true, 3, 1, 2),
+        let (quick, features, memories, every, trials) = match effort {
+            0..=1 => (true, 0, 1, 8, 0),
+            2 => (true, 1, 1, 2, 0),
+            3 => (false, 1, 1, 2, 16),
+            4..=6 => (false, 2, 2, 1, 8),
+            7..=8 => (false, 2, 2, 1, 4),
+            _ => (false, 2, 3, 1, 2),
         };
-        Self { wide, memories, every, trials }
+        Self { quick, features, memories, every, trials }
     }
 }
 
 /// Steps of alpha on the wire.
 const ALPHA: f64 = 64.0;
 const INTEGER: u8 = 1;
-const WIDE: u8 = 2;
+const QUICK: u8 = 2;
 
 impl Transform for Predict {
     fn analyse(&self, x: Vec<f64>, block: Block<'_>) -> Result<Box<dyn Analysis>> {
@@ -108,10 +122,10 @@ impl Transform for Predict {
             .filter(|&i| counts(i))
             .fold([f64::INFINITY, f64::NEG_INFINITY], |r, i| [r[0].min(x[i]), r[1].max(x[i])]);
         let range = if range[0] <= range[1] { range } else { [0.0; 2] };
-        let norm = (0..x.len()).filter(|&i| counts(i)).map(|i| x[i] * x[i]).sum::<f64>().sqrt();
         let preset = Preset::of(block.effort);
         let preset = Preset {
-            wide: self.wide.unwrap_or(preset.wide),
+            quick: self.quick.unwrap_or(preset.quick),
+            features: self.features.unwrap_or(preset.features),
             memories: self.memories.unwrap_or(preset.memories),
             every: self.every.unwrap_or(preset.every),
             ..preset
@@ -124,7 +138,6 @@ impl Transform for Predict {
             valid: block.valid.map(<[bool]>::to_vec),
             integer: block.integer,
             range,
-            norm,
             sample: None,
             choice: None,
         }))
@@ -133,30 +146,26 @@ impl Transform for Predict {
     fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
         let (layout, settings) = read_settings(src, block.shape)?;
         let n: usize = block.shape.iter().product();
-        let mut v = crate::try_vec(n + PAD, 0.0)?;
-        let valid = block.valid.map(|m| reordered(m, block.shape, &layout));
-        let mut coder = Decoder::new(src.rest());
-        slices::code(&mut coder, &mut v, valid.as_deref(), layout.geometry(block.shape), &settings);
-        coder.finish("predict")?;
-        let x = restored(&v, block.shape, &layout);
+        let mut v = crate::try_vec(n + 2 * PAD, 0.0)?;
+        let valid = block.valid.map(|m| layout.reordered(m, block.shape));
+        let g = layout.geometry(block.shape);
+        if settings.quick {
+            let mut coder = RowDecoder::new(src, quick::CONTEXTS)?;
+            quick::code(&mut coder, &mut v, valid.as_deref(), g, &settings);
+            coder.finish()?;
+        } else {
+            let mut coder = Decoder::new(src.rest());
+            slices::code(&mut coder, &mut v, valid.as_deref(), g, &settings);
+            coder.finish("predict")?;
+        }
+        let x = layout.restored(&v, block.shape);
         Ok(if region.is_all(block.shape) { x } else { crop(&x, block.shape, &region.start, &region.count) })
     }
 }
 
-fn reordered<T: Copy + Default>(x: &[T], shape: &[usize], layout: &Layout) -> Vec<T> {
-    let mut out = Vec::with_capacity(x.len());
-    layout.for_each(shape, |from, _| out.push(x[from]));
-    out
-}
-
-fn restored(v: &[f64], shape: &[usize], layout: &Layout) -> Vec<f64> {
-    let mut out = vec![0.0; v.len() - PAD];
-    layout.for_each(shape, |to, from| out[to] = v[from]);
-    out
-}
-
 fn write_settings(layout: &Layout, s: &Settings, w: &mut Writer) {
-    w.u8(if s.integer { INTEGER } else { 0 } | if s.wide { WIDE } else { 0 });
+    w.u8(if s.integer { INTEGER } else { 0 } | if s.quick { QUICK } else { 0 });
+    w.u8(s.features);
     w.u8(s.memories as u8);
     w.u8(s.every as u8);
     w.u8(((s.alpha - 1.0) * ALPHA) as u8);
@@ -169,6 +178,7 @@ fn write_settings(layout: &Layout, s: &Settings, w: &mut Writer) {
 
 fn read_settings(src: &mut Reader<'_>, shape: &[usize]) -> Result<(Layout, Settings)> {
     let flags = src.u8()?;
+    let features = src.u8()?;
     let memories = usize::from(src.u8()?);
     let every = u32::from(src.u8()?);
     let alpha = 1.0 + f64::from(src.u8()?) / ALPHA;
@@ -176,7 +186,8 @@ fn read_settings(src: &mut Reader<'_>, shape: &[usize]) -> Result<(Layout, Setti
     let axes = shape.iter().map(|_| src.u8().map(usize::from)).collect::<Result<Vec<_>>>()?;
     let layout = Layout { axes, planar };
     let (width, range) = (src.f64()?, [src.f64()?, src.f64()?]);
-    let sound = flags <= INTEGER | WIDE
+    let sound = flags <= INTEGER | QUICK
+        && features <= 2
         && (1..=ls::MAX_MEMORIES).contains(&memories)
         && every > 0
         && layout.fits(shape.len())
@@ -187,8 +198,8 @@ fn read_settings(src: &mut Reader<'_>, shape: &[usize]) -> Result<(Layout, Setti
     if !sound {
         return Err(Error::corrupt("predict", "the settings are not possible"));
     }
-    let (integer, wide) = (flags & INTEGER > 0, flags & WIDE > 0);
-    Ok((layout, Settings { width, alpha, range, integer, wide, memories, every }))
+    let (integer, quick) = (flags & INTEGER > 0, flags & QUICK > 0);
+    Ok((layout, Settings { width, alpha, range, integer, quick, features, memories, every }))
 }
 
 /// A block in hand.
@@ -200,7 +211,6 @@ struct Looked {
     valid: Option<Vec<bool>>,
     integer: bool,
     range: [f64; 2],
-    norm: f64,
     /// On which errors are estimated.
     sample: Option<Box<Looked>>,
     /// Made for the whole block once a step is known.
@@ -222,10 +232,15 @@ impl Looked {
         (0..y.len()).filter(|&i| counts(i)).map(|i| (y[i] - self.x[i]) * (y[i] - self.x[i])).sum()
     }
 
+    fn norm(&self) -> f64 {
+        let counts = |i: usize| self.valid.as_ref().is_none_or(|m| m[i]);
+        (0..self.x.len()).filter(|&i| counts(i)).map(|i| self.x[i] * self.x[i]).sum::<f64>().sqrt()
+    }
+
     fn width(&self, goal: Goal) -> f64 {
         let width = match goal {
             Goal::Step(s) => s,
-            Goal::Relative(e) => e * self.norm * (12.0 / self.x.len() as f64).sqrt(),
+            Goal::Relative(e) => e * self.norm() * (12.0 / self.x.len() as f64).sqrt(),
         };
         width.max(f64::MIN_POSITIVE)
     }
@@ -237,20 +252,27 @@ impl Looked {
 
     fn settings(&self, width: f64, alpha: f64) -> Settings {
         let alpha = 1.0 + ((alpha - 1.0) * ALPHA).floor() / ALPHA;
-        let Preset { wide, memories, every, .. } = self.preset;
-        Settings { width, alpha, range: self.range, integer: self.integer, wide, memories, every: every as u32 }
+        let Preset { quick, features, memories, every, .. } = self.preset;
+        let (range, integer) = (self.range, self.integer);
+        Settings { width, alpha, range, integer, quick, features, memories, every: every as u32 }
     }
 
     fn encode_with(&self, layout: &Layout, settings: &Settings) -> (Vec<u8>, Vec<f64>) {
         let mut w = Writer::new();
         write_settings(layout, settings, &mut w);
-        let mut v = reordered(&self.x, &self.shape, layout);
-        v.resize(v.len() + PAD, 0.0);
-        let valid = self.valid.as_ref().map(|m| reordered(m, &self.shape, layout));
-        let mut coder = Encoder::new();
-        slices::code(&mut coder, &mut v, valid.as_deref(), layout.geometry(&self.shape), settings);
-        w.bytes.extend(coder.finish());
-        (w.bytes, restored(&v, &self.shape, layout))
+        let mut v = layout.reordered(&self.x, &self.shape);
+        let valid = self.valid.as_ref().map(|m| layout.reordered(m, &self.shape));
+        let g = layout.geometry(&self.shape);
+        if settings.quick {
+            let mut coder = RowEncoder::default();
+            quick::code(&mut coder, &mut v, valid.as_deref(), g, settings);
+            coder.finish(&mut w);
+        } else {
+            let mut coder = Encoder::new();
+            slices::code(&mut coder, &mut v, valid.as_deref(), g, settings);
+            w.bytes.extend(coder.finish());
+        }
+        (w.bytes, layout.restored(&v, &self.shape))
     }
 }
 

@@ -14,9 +14,9 @@ use fearless_simd::f32x4;
 use fearless_simd::prelude::*;
 
 use super::contexts::{Clues, SymbolCoder, Symbols};
-use super::features::{Before, Desk, Offset, PAD, Prepared, Segment, Sources, feature, held};
+use super::features::{Before, Desk, Offset, PAD, Prepared, Segment, Sources, feature, held, place};
 use super::geometry::Geometry;
-use super::ls::{Column, GROUPS, LANES, LeastSquares, MAX_MEMORIES, SEGMENT};
+use super::ls::{Column, GROUPS, LANES, LeastSquares, MAX_MEMORIES, SEGMENT, Turns};
 use crate::entropy::{BinaryCoder, IntModel};
 use crate::simd::{level, widest};
 
@@ -31,8 +31,10 @@ pub struct Settings {
     pub range: [f64; 2],
     /// Predictions are rounded to whole numbers.
     pub integer: bool,
-    /// More features.
-    pub wide: bool,
+    /// `quick` codes the symbols.
+    pub quick: bool,
+    /// 0 few, 1 more, 2 most.
+    pub features: u8,
     /// Memories of the least squares.
     pub memories: usize,
     /// One sample of so many is learned from.
@@ -44,7 +46,7 @@ const FINEST: f64 = 4.0;
 
 impl Settings {
     /// Bin width of each level, the anchors' last.
-    fn widths(&self, levels: u32) -> Vec<f64> {
+    pub fn widths(&self, levels: u32) -> Vec<f64> {
         let mut factor = 1.0;
         (0..=levels)
             .map(|_| {
@@ -80,9 +82,9 @@ struct Memory {
 const MEAN_SLICES: u32 = 60;
 
 /// Codes `v`, slices in sequence, in place: an encoder's samples become their reconstructions, a decoder's are overwritten. After the
-/// samples `v` holds [`PAD`] zeros.
+/// samples `v` and `valid` hold [`PAD`] more, and before them.
 pub fn code<C: BinaryCoder>(c: &mut C, v: &mut [f64], valid: Option<&[bool]>, g: Geometry, settings: &Settings) {
-    if v.len() > PAD {
+    if v.len() > 2 * PAD {
         widest!(level(), simd => sequence(simd, c, v, valid, g, settings));
     }
 }
@@ -97,21 +99,22 @@ fn sequence<S: Simd, C: BinaryCoder>(
     settings: &Settings,
 ) {
     let widths = settings.widths(g.levels());
-    let passes: Vec<Prepared> = g.passes().into_iter().map(|pass| Prepared::new(pass, g, settings.wide)).collect();
+    let passes: Vec<Prepared> =
+        g.passes().into_iter().map(|pass| Prepared::new(pass, g, settings.features, true)).collect();
     // A vertical and a horizontal model for each level.
     let mut models: Vec<Option<LeastSquares>> = (0..2 * g.levels()).map(|_| None).collect();
     let plane = g.plane();
     let n_memories = if g.nt > 1 { g.nz } else { 1 };
     let fresh = Memory {
         symbols: Symbols::new(plane),
-        errors: vec![[0.0; EXPERTS]; plane + PAD],
-        mean: vec![0.0; plane + PAD],
+        errors: vec![[0.0; EXPERTS]; plane + 2 * PAD],
+        mean: vec![0.0; plane + 2 * PAD],
         n: 0,
     };
     let mut memories = vec![fresh; n_memories];
-    let mut before = vec![0; plane + PAD];
+    let mut before = vec![0; plane + 2 * PAD];
     let mut anchors = IntModel::new(&[3, 1], 2, 20);
-    let mut work = Work::new();
+    let mut work = Work::new(settings.every);
     for s in 0..g.nt * g.nz {
         let (t, z) = (s / g.nz, s % g.nz);
         let own = z % n_memories;
@@ -136,7 +139,7 @@ fn sequence<S: Simd, C: BinaryCoder>(
         }
         memory.n = (memory.n + 1).min(MEAN_SLICES);
         let part = 1.0 / f64::from(memory.n);
-        for (m, v) in memory.mean.iter_mut().zip(&v[first..first + plane]) {
+        for (m, v) in memory.mean.iter_mut().zip(&v[first..first + plane + 2 * PAD]) {
             *m += part * (v - *m);
         }
     }
@@ -161,7 +164,7 @@ fn code_anchors<C: BinaryCoder>(
     let (mut previous, mut shift, mut n) = (0.5 * (settings.range[0] + settings.range[1]), 0.0, 0);
     for y in (0..g.ny).step_by(stride) {
         for x in (0..g.nx).step_by(stride) {
-            let i = first + y * g.nx + x;
+            let i = first + place(y, x, g.nx);
             let p = if has_before { v[i - back] + shift } else { previous };
             let p = if settings.integer { p.round_ties_even() } else { p };
             if valid.is_some_and(|m| !m[i]) {
@@ -211,12 +214,11 @@ struct Work {
     /// Errors around, without those to the west.
     around: [Errors; SEGMENT],
     errors: [Errors; SEGMENT],
-    /// Groups of lanes seen, for learning from one of so many.
-    groups: usize,
+    turns: Turns,
 }
 
 impl Work {
-    fn new() -> Self {
+    fn new(every: u32) -> Self {
         let errors = [[0.0; EXPERTS]; SEGMENT];
         Self {
             symbols: SymbolCoder::new(),
@@ -225,7 +227,7 @@ impl Work {
             learnt: errors,
             around: errors,
             errors,
-            groups: 0,
+            turns: Turns::new(every),
         }
     }
 }
@@ -250,31 +252,9 @@ impl Slice<'_> {
         memory: &mut Memory,
         work: &mut Work,
     ) {
-        let Geometry { ny, nx, .. } = self.g;
-        let (x0, stride) = p.pass.x;
-        let in_row = (nx - x0).div_ceil(stride);
-        // Segments of a row are as even as whole groups of lanes allow.
-        let n_segments = in_row.div_ceil(SEGMENT);
-        let length = in_row.div_ceil(n_segments).next_multiple_of(LANES);
-        for y in (p.pass.y.0..ny).step_by(p.pass.y.1) {
-            for start in (0..in_row).step_by(length) {
-                let n = length.min(in_row - start);
-                let s = Segment { y, x: x0 + start * stride, n, stride, ny, nx };
-                self.segment(simd, c, v, p, &s, ls, memory, work);
-            }
+        for s in Segment::all(&p.pass, self.g) {
+            self.segment(simd, c, v, p, &s, ls, memory, work);
         }
-    }
-
-    fn before(&self) -> Before {
-        let Geometry { nz, nt, .. } = self.g;
-        let plane = self.g.plane();
-        let group = |exists: bool, place: usize, back: usize| exists.then_some((place > 0).then_some(back));
-        let older = match (nt > 1, self.t, self.z) {
-            (true, 2.., _) => Some(2 * nz * plane),
-            (false, _, 2..) => Some(2 * plane),
-            _ => None,
-        };
-        Before { groups: [group(nz > 1, self.z, plane), group(nt > 1, self.t, nz * plane)], older }
     }
 
     #[allow(clippy::too_many_arguments)] // the state of a pass
@@ -293,21 +273,21 @@ impl Slice<'_> {
         let (width, inverse) = (self.width, 1.0 / self.width);
         let n_memories = self.settings.memories;
         let here = self.first + s.at();
-        let valid = |i: usize| self.valid.is_none_or(|m| m[here + i * s.stride]);
+        let valid = |i: usize| self.valid.is_none_or(|m| m[here + i * s.step()]);
         let n_valid = if self.valid.is_some() { (0..s.n).filter(|&i| valid(i)).count() } else { s.n };
         let has_mean = memory.n > 0;
         let sources = Sources {
             v,
             first: self.first,
-            before: self.before(),
+            before: Before::of(self.g, self.t, self.z),
             mean: has_mean.then_some(&memory.mean[..]),
             inverse,
             range: self.settings.range,
         };
-        let Work { symbols, desk, sums, learnt, around, errors, groups } = work;
-        desk.fill(s, p, &sources);
+        let Work { symbols, desk, sums, learnt, around, errors, turns } = work;
+        desk.fill(simd, s, p, &sources);
         let n_known = p.n_features - p.n_serial;
-        ls.predict(&desk.columns, n_known, s.groups(), sums);
+        ls.predict(simd, &desk.columns, n_known, s.groups(), sums);
         for (m, sums) in sums.iter().enumerate().take(n_memories) {
             learnt.iter_mut().zip(sums.as_flattened()).for_each(|(l, s)| l[m + 1] = *s);
         }
@@ -320,7 +300,7 @@ impl Slice<'_> {
             let (around, errors) = (around.as_flattened_mut(), errors.as_flattened());
             around.iter_mut().zip(errors).for_each(|(a, e)| *a += *e + more);
         }
-        let west = |back: usize| (s.x >= back * s.stride).then(|| s.at() - back * s.stride);
+        let west = |back: usize| (s.x >= back * s.stride).then(|| s.at() - back * s.step());
         let vector = |x: Errors| f32x4::simd_from(simd, x);
         let mut errors_w = [1, 2].map(|back| vector(west(back).map_or(zero, |j| memory.errors[j])));
         let mut last = [1, 2, 3].map(|back| west(back).map(|j| v[self.first + j]));
@@ -343,8 +323,8 @@ impl Slice<'_> {
             if self.settings.integer {
                 prediction = prediction.round_ties_even();
             }
-            let at = here + i * s.stride;
-            let j = s.at() + i * s.stride;
+            let at = here + i * s.step();
+            let j = s.at() + i * s.step();
             let newest = if valid(i) {
                 let (g, l) = (i / LANES, i % LANES);
                 let slope = desk.columns[0][g][l] - desk.columns[1][g][l];
@@ -363,13 +343,12 @@ impl Slice<'_> {
             errors_w = [newest, errors_w[0]];
             last = [Some(v[at]), last[0], last[1]];
         }
-        let every = self.settings.every as usize;
-        let start = (every - *groups % every) % every;
-        *groups += s.groups();
-        if start < s.groups() && n_valid > 0 {
-            desk.finish(s, p, &v[self.first..], inverse);
+        if let Some(start) = turns.next(s.groups())
+            && n_valid > 0
+        {
+            desk.finish(simd, s, p, &v[self.first..], inverse);
             let mut count = 0;
-            for g in (start..s.groups()).step_by(every) {
+            for g in (start..s.groups()).step_by(turns.every) {
                 for i in g * LANES..s.n.min((g + 1) * LANES) {
                     if valid(i) {
                         count += 1;
@@ -378,7 +357,7 @@ impl Slice<'_> {
                     }
                 }
             }
-            ls.update(&desk.columns, start, every, s.groups(), count);
+            ls.update(simd, &desk.columns, start, turns.every, s.groups(), count);
         }
     }
 }

@@ -77,7 +77,7 @@ pub fn sample(block: &Looked, n: usize) -> Looked {
     let start = places.max_by_key(|s| n_valid(s)).unwrap_or_default();
     Looked {
         options: block.options.clone(),
-        preset: Preset { wide: false, every: block.preset.every.max(4), ..block.preset },
+        preset: Preset { features: block.preset.features.min(1), every: block.preset.every.max(4), ..block.preset },
         x: crop(&block.x, &block.shape, &start, &count),
         valid: valid(&start),
         shape: count,
