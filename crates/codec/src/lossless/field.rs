@@ -93,7 +93,7 @@ pub fn code<C: BinaryCoder, T: Sample>(
     let (nx, plane) = (grid.nx, grid.plane());
     let Some(first) = (0..n).find(|&i| valid.is_none_or(|m| m[i])) else { return };
     let origin = super::line::code_raw_int(c, keys[first]);
-    let space = Space { lift, values: options.values, origin };
+    let mut space = Space { lift: lift.of(first), values: options.values, origin };
     let mut neighbours = Neighbours::new(grid, n);
     let mut ls = LeastSquares::new(neighbours.n);
     let mut model = SymbolModel::new(Scene::SIZES);
@@ -110,6 +110,7 @@ pub fn code<C: BinaryCoder, T: Sample>(
     let mut errors = [vec![[0.0f64; SMOOTH_EXPERTS]; nx + 2], vec![[0.0f64; SMOOTH_EXPERTS]; nx + 2]];
     for start in (0..n).step_by(nx) {
         neighbours.start_row(start);
+        space.lift = lift.of(start);
         errors.swap(0, 1);
         let y = start / nx % grid.ny;
         for x in 0..nx.min(n - start) {

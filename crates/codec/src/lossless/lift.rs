@@ -1,298 +1,167 @@
-//! Samples as integers: which integers, and how a predicted number becomes one.
+//! Samples as keys: a base, a palette where few distinct keys occur, another base for each slice.
 //!
 //! # Maths
-//! A base maps samples one to one, and in order, to keys:
-//!   bits     the magnitude's bits without `shift` low ones, negative numbers complemented: u(-x) = !u(x)
-//!   steps    x = (k step + offset) 2^exponent
-//!   decimal  x = k / 10^digits, correctly rounded: numbers that were once written as text
-//! A palette, where few distinct keys occur, replaces keys by their rank.
-//! Each mapping is used only where it gives back every sample's bits.
-//! # On the wire the base's parameters; the palette is coded with the samples
+//! 1. A palette replaces keys by their rank.
+//! 2. Slices are rows or planes (the last one or two dimensions, as in [`Grid`]). A GRIB message, one slice, has a lattice of its own
+//!    (`packed`); where a slice has none, the base of the whole array holds. Keys of different slices differ in meaning, the values
+//!    that predictors see do not.
+//! # On the wire of slices: a byte, 1 for rows, 2 for planes; number and parameters of the base; each slice's lattice
 
+use super::base::Base;
+use super::neighbours::Grid;
+use super::packed::Packed;
 use crate::bits::{Reader, Writer};
-use crate::dtype::{Dtype, Sample};
+use crate::dtype::Sample;
 use crate::error::{Error, Result};
 
+/// Number of slices where that of a base is expected.
+pub const SLICES: u8 = 3;
+/// Rows shorter than this are no messages.
+const LONG_ROW: usize = 1024;
+/// Samples of a slice on which mappings are compared.
+const PROBES: usize = 64;
+
 /// A mapping of samples to keys.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Base {
-    /// Ordered bit patterns.
-    Bits { shift: u32 },
-    /// An arithmetic lattice.
-    Steps { exponent: i32, step: u64, offset: i64 },
-    /// Decimal fractions.
-    Decimal { digits: u32 },
-}
-
-/// Integers beyond this are not all f64.
-const EXACT: f64 = 9_007_199_254_740_992.0;
-/// 10^22 is the last power of ten that is an f64.
-const MAX_DIGITS: u32 = 22;
-
-fn power_of_ten(digits: u32) -> f64 {
-    (0..digits.min(MAX_DIGITS)).fold(1.0, |p, _| p * 10.0)
-}
-
-/// 2^e, also subnormal; 0 or infinity beyond.
-fn power_of_two(e: i32) -> f64 {
-    match e {
-        -1022..=1023 => f64::from_bits(((e + 1023) as u64) << 52),
-        -1074..=-1023 => f64::from_bits(1 << (e + 1074)),
-        _ => 0.0,
-    }
-}
-
-/// Bits of a sample.
-fn width<T: Sample>() -> u32 {
-    8 * size_of::<T>() as u32
-}
-
-fn is_signed<T: Sample>() -> bool {
-    matches!(T::DTYPE, Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64)
-}
-
-/// Magnitude and sign of a float's bits.
-fn split<T: Sample>(x: T) -> (bool, u64) {
-    let sign = 1u64 << (width::<T>() - 1);
-    (x.to_bits() & sign > 0, x.to_bits() & !sign)
-}
-
-/// Key of an integer sample.
-fn integer_key<T: Sample>(x: T) -> i64 {
-    match (is_signed::<T>(), width::<T>()) {
-        (true, w) => (x.to_bits() << (64 - w)) as i64 >> (64 - w),
-        (false, 64) => (x.to_bits() ^ 1 << 63) as i64,
-        (false, _) => x.to_bits() as i64,
-    }
-}
-
-/// Ordered bits of any sample.
-pub fn ordered<T: Sample>(x: T) -> i64 {
-    Base::Bits { shift: 0 }.key(x)
-}
-
-/// The inverse of [`ordered`].
-pub fn from_ordered<T: Sample>(k: i64) -> T {
-    Base::Bits { shift: 0 }.sample(k)
-}
-
-fn integer_sample<T: Sample>(k: i64) -> T {
-    match width::<T>() {
-        64 if !is_signed::<T>() => T::from_bits(k as u64 ^ 1 << 63),
-        w => T::from_bits(k as u64 & u64::MAX >> (64 - w)),
-    }
-}
-
-impl Base {
-    /// Key of a sample that the mapping holds; any number for others.
-    #[inline]
-    pub fn key<T: Sample>(self, x: T) -> i64 {
-        match self {
-            Self::Bits { shift } if T::DTYPE.is_float() => {
-                let (negative, magnitude) = split(x);
-                let m = (magnitude >> shift) as i64;
-                if negative { !m } else { m }
-            }
-            Self::Bits { .. } => integer_key(x),
-            Self::Steps { exponent, step, offset } => {
-                let k = if T::DTYPE.is_float() { scale_down(x.to_f64(), exponent) as i64 } else { integer_key(x) };
-                k.wrapping_sub(offset) / step as i64
-            }
-            Self::Decimal { digits } => (x.to_f64() * power_of_ten(digits)).round_ties_even() as i64,
-        }
-    }
-
-    /// The sample of a key.
-    #[inline]
-    pub fn sample<T: Sample>(self, k: i64) -> T {
-        match self {
-            Self::Bits { shift } if T::DTYPE.is_float() => {
-                let sign = 1u64 << (width::<T>() - 1);
-                let m = (if k < 0 { !k } else { k } as u64) << shift & (sign - 1);
-                T::from_bits(if k < 0 { m | sign } else { m })
-            }
-            Self::Bits { .. } => integer_sample(k),
-            Self::Steps { exponent, step, offset } => {
-                let k = k.wrapping_mul(step as i64).wrapping_add(offset);
-                if T::DTYPE.is_float() { T::from_f64(scale_up(k as f64, exponent)) } else { integer_sample(k) }
-            }
-            Self::Decimal { digits } => T::from_f64(k as f64 / power_of_ten(digits)),
-        }
-    }
-
-    /// The key nearest to a number in the samples' own units.
-    #[inline]
-    pub fn nearest<T: Sample>(self, v: f64) -> i64 {
-        match self {
-            Self::Bits { shift } if T::DTYPE.is_float() => {
-                let (negative, magnitude) = split(T::from_f64(v));
-                let half = if shift > 0 { 1u64 << (shift - 1) } else { 0 };
-                let m = ((magnitude + half) >> shift) as i64;
-                if negative { !m } else { m }
-            }
-            _ => self.key(T::from_f64(v)),
-        }
-    }
-
-    /// Number of the mapping on the wire.
-    pub fn id(self) -> u8 {
-        match self {
-            Self::Bits { .. } => 0,
-            Self::Steps { .. } => 1,
-            Self::Decimal { .. } => 2,
-        }
-    }
-
-    /// Writes the parameters.
-    pub fn write<T: Sample>(self, w: &mut Writer) {
-        match self {
-            Self::Bits { shift } => {
-                if T::DTYPE.is_float() {
-                    w.u8(shift as u8);
-                }
-            }
-            Self::Steps { exponent, step, offset } => {
-                if T::DTYPE.is_float() {
-                    w.varint(zigzag(exponent.into()));
-                }
-                w.varint(step);
-                w.varint(zigzag(offset));
-            }
-            Self::Decimal { digits } => w.u8(digits as u8),
-        }
-    }
-
-    /// The inverse of [`Base::write`].
-    pub fn read<T: Sample>(id: u8, src: &mut Reader<'_>) -> Result<Self> {
-        let float = T::DTYPE.is_float();
-        Ok(match id {
-            0 => Self::Bits { shift: if float { u32::from(src.u8()?) % width::<T>() } else { 0 } },
-            1 => {
-                let exponent = if float { unzigzag(src.varint()?) } else { 0 };
-                let exponent = exponent.clamp(-1100, 1100) as i32;
-                Self::Steps { exponent, step: src.varint()?.clamp(1, i64::MAX as u64), offset: unzigzag(src.varint()?) }
-            }
-            2 => Self::Decimal { digits: u32::from(src.u8()?).min(MAX_DIGITS) },
-            id => return Err(Error::Unsupported { what: "lossless sample mapping", id: id.into() }),
-        })
-    }
-
-    /// Mappings that give back every bit of `x`, the ordered bits first.
-    pub fn candidates<T: Sample>(x: &[T]) -> Vec<Self> {
-        let mut all = Vec::new();
-        if T::DTYPE.is_float() {
-            let low = x.iter().fold(0, |o, v| o | split(*v).1);
-            all.push(Self::Bits { shift: low.trailing_zeros().min(width::<T>() - 1) });
-        } else {
-            all.push(Self::Bits { shift: 0 });
-        }
-        all.extend(Self::steps(x));
-        if T::DTYPE.is_float() {
-            all.extend(Self::decimal(x));
-        }
-        all
-    }
-
-    fn holds<T: Sample>(self, x: &[T]) -> bool {
-        x.iter().all(|v| self.sample::<T>(self.key(*v)).to_bits() == v.to_bits())
-    }
-
-    fn steps<T: Sample>(x: &[T]) -> Option<Self> {
-        let exponent = if T::DTYPE.is_float() {
-            if !x.iter().all(|v| v.is_finite()) {
-                return None;
-            }
-            x.iter().filter_map(|v| lowest_bit(v.to_f64())).min().unwrap_or(0)
-        } else {
-            0
-        };
-        let plain = Self::Steps { exponent, step: 1, offset: 0 };
-        let first = plain.key(*x.first()?);
-        let mut step = 0;
-        for &v in x {
-            let k = plain.key(v);
-            if T::DTYPE.is_float() && k.unsigned_abs() > EXACT as u64 {
-                return None;
-            }
-            step = gcd(step, k.checked_sub(first)?.unsigned_abs());
-            if step == 1 && !T::DTYPE.is_float() {
-                return None;
-            }
-        }
-        let offset = first.checked_rem(step as i64)?;
-        Some(Self::Steps { exponent, step, offset }).filter(|s| step < 1 << 62 && s.holds(x))
-    }
-
-    fn decimal<T: Sample>(x: &[T]) -> Option<Self> {
-        let fits = |digits: u32, v: T| {
-            let base = Self::Decimal { digits };
-            let k = base.key(v);
-            (k as f64).abs() <= EXACT && base.sample::<T>(k).to_bits() == v.to_bits()
-        };
-        let mut digits = 1;
-        for &v in x {
-            while !fits(digits, v) {
-                digits += 1;
-                if digits > MAX_DIGITS {
-                    return None;
-                }
-            }
-        }
-        Some(Self::Decimal { digits }).filter(|_| x.iter().all(|v| fits(digits, *v)))
-    }
-}
-
-fn scale_down(v: f64, exponent: i32) -> f64 {
-    // In two halves: 2^-exponent alone may not be a number.
-    let half = exponent / 2;
-    v * power_of_two(-half) * power_of_two(-(exponent - half))
-}
-
-fn scale_up(v: f64, exponent: i32) -> f64 {
-    let half = exponent / 2;
-    v * power_of_two(exponent - half) * power_of_two(half)
-}
-
-/// Exponent of the lowest set bit; none for zero.
-fn lowest_bit(v: f64) -> Option<i32> {
-    if v == 0.0 {
-        return None;
-    }
-    let (exponent, fraction) = ((v.to_bits() >> 52 & 0x7ff) as i32, v.to_bits() & ((1 << 52) - 1));
-    Some(if exponent == 0 {
-        fraction.trailing_zeros() as i32 - 1074
-    } else {
-        (fraction | 1 << 52).trailing_zeros() as i32 + exponent - 1075
-    })
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// Signed to unsigned, small to small.
-pub fn zigzag(v: i64) -> u64 {
-    (v << 1 ^ v >> 63) as u64
-}
-
-/// The inverse of [`zigzag`].
-pub fn unzigzag(v: u64) -> i64 {
-    (v >> 1) as i64 ^ -((v & 1) as i64)
-}
-
-/// A base and the distinct keys that occur, if they are few.
 #[derive(Debug, Clone)]
 pub struct Lift {
     /// Samples to keys.
     pub base: Base,
     /// Ascending; empty means that keys are used as they are.
     pub palette: Vec<i64>,
+    slices: Option<Slices>,
+}
+
+/// A mapping for each slice.
+#[derive(Debug, Clone)]
+struct Slices {
+    /// Dimensions of a slice.
+    dimensions: u8,
+    /// Samples of a slice.
+    len: usize,
+    /// Place of the first sample in hand in the whole array.
+    start: usize,
+    lifts: Vec<Lift>,
 }
 
 impl Lift {
+    /// A base alone.
+    pub fn plain(base: Base) -> Self {
+        Self { base, palette: Vec::new(), slices: None }
+    }
+
+    /// A base and the keys that occur.
+    pub fn ranks(base: Base, palette: Vec<i64>) -> Self {
+        Self { base, palette, slices: None }
+    }
+
+    /// Whether slices have mappings of their own.
+    pub fn is_sliced(&self) -> bool {
+        self.slices.is_some()
+    }
+
+    /// The mapping of sample `i`.
+    #[inline]
+    pub fn of(&self, i: usize) -> &Self {
+        self.slices.as_ref().map_or(self, |s| &s.lifts[(s.start + i) / s.len])
+    }
+
+    /// The mapping of a part that begins at sample `start`.
+    pub fn part(&self, start: usize) -> Self {
+        let mut part = self.clone();
+        if let Some(s) = &mut part.slices {
+            s.start = start;
+        }
+        part
+    }
+
+    /// Number of the mapping on the wire.
+    pub fn id(&self) -> u8 {
+        if self.is_sliced() { SLICES } else { self.base.id() }
+    }
+
+    /// Writes the parameters, except the palette.
+    pub fn write<T: Sample>(&self, w: &mut Writer) {
+        if let Some(s) = &self.slices {
+            w.u8(s.dimensions);
+            w.u8(self.base.id());
+        }
+        self.base.write::<T>(w);
+        let mut before = None;
+        for lift in self.slices.iter().flat_map(|s| &s.lifts) {
+            match lift.base {
+                Base::Packed(p) => {
+                    p.write(w, before);
+                    before = Some(p);
+                }
+                _ => w.u8(0),
+            }
+        }
+    }
+
+    /// The inverse of [`Lift::write`].
+    pub fn read<T: Sample>(id: u8, shape: &[usize], src: &mut Reader<'_>) -> Result<Self> {
+        if id != SLICES {
+            return Ok(Self::plain(Base::read::<T>(id, src)?));
+        }
+        let dimensions = src.u8()?;
+        if !T::DTYPE.is_float() || !(1..=2).contains(&dimensions) {
+            return Err(Error::Corrupt { stage: "lossless", what: "slices that no encoder writes".into() });
+        }
+        let base = Base::read::<T>(src.u8()?, src)?;
+        let len = slice_len(shape, dimensions);
+        let n: usize = shape.iter().product();
+        let mut lifts = Vec::new();
+        let mut before = None;
+        // Each slice takes a byte at least: what is not there ends this before memory does.
+        for _ in 0..n.div_ceil(len) {
+            let packed = Packed::read(src, before)?;
+            before = packed.or(before);
+            lifts.push(Self::plain(packed.map_or(base, Base::Packed)));
+        }
+        Ok(Self { slices: Some(Slices { dimensions, len, start: 0, lifts }), ..Self::plain(base) })
+    }
+
+    /// Lattices of the slices beside `base`, and how many bits a sample they save at least against each of `bases`; none if no more
+    /// than their parameters take.
+    pub fn sliced<T: Sample>(
+        x: &[T],
+        shape: &[usize],
+        valid: Option<&[bool]>,
+        base: Base,
+        bases: &[Base],
+    ) -> Option<(Self, f64)> {
+        if !T::DTYPE.is_float() {
+            return None;
+        }
+        let grid = Grid::new(shape);
+        let rows = grid.ny > 1 && grid.nx >= LONG_ROW;
+        [2, 1].into_iter().take(1 + usize::from(rows)).find_map(|dimensions| {
+            let len = slice_len(shape, dimensions);
+            let mut saved = vec![0.0; bases.len()];
+            let mut before = None;
+            let mut lifts = Vec::new();
+            for start in (0..x.len()).step_by(len) {
+                let slice = start..(start + len).min(x.len());
+                let known: Vec<T> = slice.filter(|i| valid.is_none_or(|m| m[*i])).map(|i| x[i]).collect();
+                let packed = Packed::find(&known, before);
+                before = packed.or(before);
+                let own = packed.map_or(base, Base::Packed);
+                let stride = known.len().div_ceil(PROBES).max(1);
+                let probes = || known.iter().step_by(stride).filter(|v| v.is_finite() && v.to_f64() != 0.0);
+                for (saved, b) in saved.iter_mut().zip(bases) {
+                    let bits = |v: &T| (own.gap(*v) / b.gap(*v)).log2();
+                    *saved += probes().map(bits).sum::<f64>() * stride as f64;
+                }
+                lifts.push(Self::plain(own));
+            }
+            let lift = Self { slices: Some(Slices { dimensions, len, start: 0, lifts }), ..Self::plain(base) };
+            let mut w = Writer::new();
+            lift.write::<T>(&mut w);
+            let gain = saved.iter().fold(f64::MAX, |a, b| a.min(*b)) - 8.0 * w.bytes.len() as f64;
+            (gain > 0.0).then(|| (lift, gain / x.len() as f64))
+        })
+    }
+
     /// Key, or its rank in the palette.
     #[inline]
     pub fn key<T: Sample>(&self, x: T) -> i64 {
@@ -330,32 +199,115 @@ impl Lift {
     }
 }
 
+/// Samples of a slice.
+fn slice_len(shape: &[usize], dimensions: u8) -> usize {
+    let grid = Grid::new(shape);
+    (if dimensions == 1 { grid.nx } else { grid.plane() }).max(1)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::{decode, encode};
     use super::*;
-    use crate::match_samples;
-    use crate::testkit::FIELDS;
+    use crate::testkit::{hash, uniform};
+
+    /// Slices of `len` samples as packers leave them: reference, step and digits of their own; some are noise, some constant, one
+    /// has a NaN.
+    fn packed<T: Sample>(shape: &[usize], len: usize, seed: u64) -> Vec<T> {
+        let nx = *shape.last().unwrap();
+        let sample = |i: usize| {
+            let (slice, x, y) = (i / len, (i % nx) as f64, (i % len / nx) as f64);
+            let own = |j: u64| uniform(hash(seed) ^ (slice as u64 * 16 + j));
+            let field =
+                (x * 0.05).sin() * 300.0 + (y * 0.08 + slice as f64 * 0.1).cos() * 500.0 + uniform(i as u64) * 3.0;
+            let reference = f64::from((own(0) * 4000.0 - 2500.0) as f32);
+            let step = [0.25, 0.5, 0.0625, 2.0][(own(1) * 4.0) as usize];
+            let power = [1.0, 1.0, 10.0, 1000.0][(own(2) * 4.0) as usize];
+            match slice % 7 {
+                4 => T::from_f64(uniform(hash(i as u64))),
+                5 => T::from_f64(reference),
+                6 if i % len == 3 => T::from_f64(f64::NAN),
+                // As f32 first: an f64 lattice of decimals needs the packer's own order of operations.
+                _ => T::from_f64(f64::from(((reference + (field / step).floor() * step) / power) as f32)),
+            }
+        };
+        (0..shape.iter().product()).map(sample).collect()
+    }
+
+    fn round_trip<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> Vec<u8> {
+        let bytes = encode(x, shape, valid, effort);
+        let y = decode::<T>(Reader::new(&bytes, "test"), x.len(), shape, valid).unwrap();
+        for (i, (a, b)) in x.iter().zip(&y).enumerate() {
+            assert!(valid.is_some_and(|m| !m[i]) || a.to_bits() == b.to_bits(), "{shape:?} {i}: {a:?} {b:?}");
+        }
+        bytes
+    }
+
+    fn is_sliced(bytes: &[u8]) -> bool {
+        bytes[0] >> 5 & 3 == SLICES
+    }
 
     #[test]
-    fn every_candidate_gives_back_every_bit() {
-        for dtype in Dtype::ALL {
-            for field in FIELDS {
-                match_samples!(field.samples(dtype, 300, 7), x => {
-                    for base in Base::candidates(&x) {
-                        assert!(base.holds(&x), "{dtype} {field:?} {base:?}");
-                    }
-                });
+    fn slices_with_lattices_of_their_own_come_back() {
+        let cases: &[(&[usize], usize)] = &[
+            (&[7, 30, 40], 1200),
+            (&[2, 1, 4, 20, 60], 1200),
+            (&[3, 2, 2, 11, 23], 253),
+            (&[5, 2000], 2000),
+            (&[3000], 3000),
+            (&[250, 3, 3], 9),
+        ];
+        let mut n_sliced = 0;
+        for (j, &(shape, len)) in cases.iter().enumerate() {
+            for seed in 0..6u64 {
+                let n: usize = shape.iter().product();
+                let mask: Vec<bool> = (0..n).map(|i| !hash((i / 40) as u64 + seed).is_multiple_of(4)).collect();
+                let valid = if seed % 3 == 1 { Some(&mask[..]) } else { None };
+                let effort = [1, 5, 9][(seed as usize + j) % 3];
+                n_sliced += usize::from(is_sliced(&round_trip(&packed::<f32>(shape, len, seed), shape, valid, effort)));
+                n_sliced += usize::from(is_sliced(&round_trip(&packed::<f64>(shape, len, seed), shape, valid, effort)));
             }
+        }
+        assert!(n_sliced > 20, "{n_sliced}");
+    }
+
+    #[test]
+    fn slices_save_the_bits_in_which_their_references_differ() {
+        let shape = [6, 40, 50];
+        let wave = |i: usize| ((i % 50) as f64 * 0.1).sin() * 900.0 + ((i / 50) as f64 * 0.013).cos() * 700.0;
+        let key = |i: usize| (wave(i) * 4.0 + uniform(i as u64) * 30.0).floor();
+        let sample = |i: usize, own: f64| (46000.0 + own + key(i) / 4.0) as f32;
+        let alike: Vec<f32> = (0..12000).map(|i| sample(i, 0.0)).collect();
+        let own: Vec<f32> = (0..12000).map(|i| sample(i, (i / 2000 * 11) as f64 / 256.0)).collect();
+        for effort in [1, 5] {
+            let (n, n_alike) = [&own, &alike].map(|x| round_trip(x, &shape, None, effort).len()).into();
+            assert!(n < n_alike + n_alike / 20, "{effort}: {n} {n_alike}");
         }
     }
 
     #[test]
-    fn finds_the_lattice_and_the_digits() {
-        let x: Vec<f32> = (0..100).map(|i| i as f32 * 0.75 - 3.0).collect();
-        assert_eq!(Base::candidates(&x)[1], Base::Steps { exponent: -2, step: 3, offset: 0 });
-        let x = [0.1, 0.25, 273.15, 0.001];
-        assert_eq!(Base::candidates(&x)[1], Base::Decimal { digits: 3 });
-        let x = [1000i64, 3000, -5000];
-        assert_eq!(Base::candidates(&x)[1], Base::Steps { exponent: 0, step: 2000, offset: 1000 });
+    fn damaged_slices_give_an_error_or_other_samples_but_no_panic() {
+        let shape = [4, 20, 30];
+        let bytes = encode(&packed::<f32>(&shape, 600, 3), &shape, None, 5);
+        assert!(is_sliced(&bytes));
+        for i in 0..64 * 8 + 200 {
+            let at = if i < 64 * 8 { i / 8 } else { hash(i as u64) as usize % bytes.len() };
+            let mut b = bytes.clone();
+            b[at] ^= 1 << (i % 8);
+            let _ = decode::<f32>(Reader::new(&b, "test"), 2400, &shape, None);
+            let _ = decode::<f64>(Reader::new(&b, "test"), 2400, &[2400], None);
+            let _ = decode::<f64>(Reader::new(&b, "test"), 2400, &[800, 3, 1], None);
+            let cut = decode::<f32>(Reader::new(&bytes[..at], "test"), 2400, &shape, None);
+            assert!(at > 16 || cut.is_err());
+        }
+        // Integers; a rule; a palette; slices of no or three dimensions; slices within slices.
+        assert!(decode::<i32>(Reader::new(&bytes, "test"), 2400, &shape, None).is_err());
+        let header = |at: usize, byte: u8| {
+            let mut b = bytes.clone();
+            b[at] = byte;
+            decode::<f32>(Reader::new(&b, "test"), 2400, &shape, None).is_err()
+        };
+        assert!(header(0, SLICES << 5) && header(0, bytes[0] | 128));
+        assert!(header(3, 0) && header(3, 3) && header(4, SLICES));
     }
 }

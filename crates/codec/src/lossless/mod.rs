@@ -1,7 +1,7 @@
 //! Every bit: samples become ordered integers ("keys"), keys are predicted, and what the prediction missed is coded.
 //!
 //! 1. Dimensions along which nothing changes are dropped.
-//! 2. A `lift` maps samples to keys: ordered bits, an arithmetic or decimal lattice, ranks in a palette.
+//! 2. A `lift` maps samples to keys: ordered bits, an arithmetic or decimal lattice, ranks in a palette, a lattice for each slice.
 //! 3. Short arrays go through one prediction rule (`line`), others through least squares and context mixing (`field`).
 //!
 //! Mapping and predictor are chosen by coding a sample of the array with each.
@@ -10,11 +10,13 @@
 //! # On the wire
 //! 1. Nothing more if no sample is valid.
 //! 2. A byte: predictor in the low five bits (0 to 29 a rule of `line`, 30 split, 31 `field`), base of the lift in the next two
-//!    (0 bits, 1 steps, 2 decimal), whether there is a palette in the last.
+//!    (0 bits, 1 steps, 2 decimal, 3 one for each slice), whether there is a palette in the last.
 //! 3. With predictor 30 a byte with the rule; with 31 a byte of options.
 //! 4. If some length exceeds 1 and all samples are valid, a varint: bit d says that nothing changes along dimension d.
-//! 5. Parameters of the base; then one range-coded stream: palette, keys, with predictor 30 what the keys miss.
+//! 5. Parameters of the base, or of the slices (`lift`), with `field` alone and without a palette; then one range-coded stream:
+//!    palette, keys, with predictor 30 what the keys miss.
 
+mod base;
 mod choose;
 mod copies;
 mod field;
@@ -22,14 +24,16 @@ mod lift;
 mod line;
 mod ls;
 mod neighbours;
+mod packed;
 mod symbol;
 
 use crate::bits::{Reader, Writer};
 use crate::dtype::Sample;
 use crate::entropy::{BinaryCoder, Decoder, Encoder};
 use crate::error::{Error, Result};
+use base::Base;
 use choose::choose;
-use lift::{Base, Lift};
+use lift::Lift;
 use line::Rule;
 
 /// Predictor numbers beside the rules of `line`.
@@ -69,14 +73,14 @@ pub fn encode<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effor
         Model::Split(rule) => (SPLIT, Some(rule.id())),
         Model::Field(options) => (FIELD, Some(options.id())),
     };
-    w.u8(id | lift.base.id() << 5 | u8::from(!lift.palette.is_empty()) << 7);
+    w.u8(id | lift.id() << 5 | u8::from(!lift.palette.is_empty()) << 7);
     if let Some(options) = options {
         w.u8(options);
     }
     if valid.is_none() && shape.iter().any(|d| *d > 1) {
         w.varint(dropped);
     }
-    lift.base.write::<T>(&mut w);
+    lift.write::<T>(&mut w);
     let mut c = Encoder::new();
     code_palette(&mut c, &mut lift.palette.clone(), !lift.palette.is_empty());
     let mut keys = keys_of(&lift, model, known, &reduced, valid);
@@ -105,7 +109,10 @@ pub fn decode<T: Sample>(mut src: Reader<'_>, n: usize, shape: &[usize], valid: 
     let model = model.ok_or(Error::Unsupported { what: "lossless predictor", id: first.into() })?;
     let dropped = if valid.is_none() && shape.iter().any(|d| *d > 1) { src.varint()? } else { 0 };
     let short: Vec<usize> = shape.iter().enumerate().map(|(d, n)| if dropped >> d & 1 > 0 { 1 } else { *n }).collect();
-    let mut lift = Lift { base: Base::read::<T>(first >> 5 & 3, &mut src)?, palette: Vec::new() };
+    let mut lift = Lift::read::<T>(first >> 5 & 3, &short, &mut src)?;
+    if lift.is_sliced() && (first >> 7 > 0 || !matches!(model, Model::Field(_))) {
+        return Err(Error::Corrupt { stage: "lossless", what: "slices with a palette or a rule".into() });
+    }
     let mut c = Decoder::new(src.rest());
     if first >> 7 > 0 {
         lift.palette = vec![0];
@@ -124,8 +131,8 @@ pub fn decode<T: Sample>(mut src: Reader<'_>, n: usize, shape: &[usize], valid: 
     }
     c.finish("lossless")?;
     let sample = |i: usize| {
-        let x = keys.get(i).map_or(T::default(), |k| lift.sample(*k));
-        missed.get(i).map_or(x, |m| lift::from_ordered(lift::ordered(x).wrapping_add(*m)))
+        let x = keys.get(i).map_or(T::default(), |k| lift.of(i).sample(*k));
+        missed.get(i).map_or(x, |m| base::from_ordered(base::ordered(x).wrapping_add(*m)))
     };
     match (valid, model) {
         (Some(m), Model::Field(_)) => {
@@ -153,7 +160,7 @@ pub fn decode<T: Sample>(mut src: Reader<'_>, n: usize, shape: &[usize], valid: 
 
 /// What the keys' samples lack to the true ones, in ordered bits.
 fn misses<T: Sample>(lift: &Lift, x: &[T], keys: &[i64]) -> Vec<i64> {
-    let miss = |(x, k): (&T, &i64)| lift::ordered(*x).wrapping_sub(lift::ordered(lift.sample::<T>(*k)));
+    let miss = |(x, k): (&T, &i64)| base::ordered(*x).wrapping_sub(base::ordered(lift.sample::<T>(*k)));
     x.iter().zip(keys).map(miss).collect()
 }
 
@@ -207,7 +214,10 @@ fn each_source(shape: &[usize], other: &[usize], strides: &[usize], mut f: impl 
 /// The keys that `model` codes: of the valid samples alone, or of the whole array.
 fn keys_of<T: Sample>(lift: &Lift, model: Model, known: &[T], all: &[T], valid: Option<&[bool]>) -> Vec<i64> {
     match (model, valid) {
-        (Model::Field(_), Some(m)) => all.iter().zip(m).map(|(x, v)| if *v { lift.key(*x) } else { 0 }).collect(),
+        (Model::Field(_), _) => {
+            let key = |(i, x): (usize, &T)| if valid.is_none_or(|m| m[i]) { lift.of(i).key(*x) } else { 0 };
+            all.iter().enumerate().map(key).collect()
+        }
         (Model::Split(_), _) => known.iter().map(|x| lift.nearest::<T>(x.to_f64())).collect(),
         _ => known.iter().map(|x| lift.key(*x)).collect(),
     }
@@ -246,13 +256,13 @@ fn code_palette<C: BinaryCoder>(c: &mut C, palette: &mut Vec<i64>, present: bool
     let both = c.code_raw(u32::from(both), 1) == 1;
     palette.resize(n, 0);
     if both {
-        palette.iter_mut().for_each(|k| *k = lift::zigzag(*k) as i64);
+        palette.iter_mut().for_each(|k| *k = base::zigzag(*k) as i64);
         palette.sort_unstable_by_key(|k| *k as u64);
     }
-    let none = Lift { base: Base::Bits { shift: 0 }, palette: Vec::new() };
+    let none = Lift::plain(Base::Bits { shift: 0 });
     line::code::<C, i64>(c, palette, Rule::Difference(0), 1, &none);
     if both {
-        palette.iter_mut().for_each(|k| *k = lift::unzigzag(*k as u64));
+        palette.iter_mut().for_each(|k| *k = base::unzigzag(*k as u64));
     }
     palette.sort_unstable();
 }

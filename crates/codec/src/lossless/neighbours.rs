@@ -1,9 +1,9 @@
 //! Which known samples a sample is predicted from.
 //!
 //! # Maths
-//! Four groups: the plane (last two dimensions), the plane before, the one before that, and the same plane one step earlier
-//! along the leading dimensions. Each group's samples count less the group's base, the sample at the place of the sample to the
-//! left, so that levels of groups cancel.
+//! Five groups: the plane (last two dimensions), the plane before, the one before that, and the same plane one step earlier along
+//! the fourth dimension from the end and along the fifth: an ensemble's member before. Each group's samples count less the
+//! group's base, the sample at the place of the sample to the left, so that levels of groups cancel.
 //! # Shapes     `[.., z, y, x]`; dimensions of length 1 are dropped, leading ones joined
 
 use super::ls::MAX;
@@ -17,6 +17,8 @@ pub struct Grid {
     pub ny: usize,
     /// Planes of a volume.
     pub nz: usize,
+    /// Volumes of a series.
+    pub nt: usize,
 }
 
 impl Grid {
@@ -24,8 +26,8 @@ impl Grid {
     pub fn new(shape: &[usize]) -> Self {
         let mut long = shape.iter().rev().copied().filter(|d| *d != 1);
         let mut next = || long.next().unwrap_or(1).max(1);
-        let (nx, ny, nz) = (next(), next(), next());
-        Self { nx, ny, nz }
+        let (nx, ny, nz, nt) = (next(), next(), next(), next());
+        Self { nx, ny, nz, nt }
     }
 
     /// Samples of a plane.
@@ -43,6 +45,8 @@ const BEFORE: &[(i32, i32)] = &[(-1, 0), (0, 0), (1, 0), (0, -1), (0, 1), (1, 1)
 const EARLIER: &[(i32, i32)] = &[(-1, 0), (0, 0)];
 /// In the same plane of the volume before.
 const VOLUME: &[(i32, i32)] = &[(-1, 0), (0, 0), (1, 0), (0, -1), (0, 1)];
+/// In the same plane of the series before.
+const SERIES: &[(i32, i32)] = VOLUME;
 
 /// One sample of a group.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +62,7 @@ struct Group {
     places: Vec<Place>,
     planes: usize,
     volumes: usize,
+    series: usize,
     /// Samples back to the place of the predicted sample in this group.
     back: usize,
 }
@@ -77,30 +82,35 @@ impl Neighbours {
     /// For `n` samples in a grid.
     pub fn new(grid: Grid, n: usize) -> Self {
         let plane = grid.plane();
-        let (planes, volumes) = (n.div_ceil(plane.max(1)), n.div_ceil((plane * grid.nz).max(1)));
-        let group = |offsets: &[(i32, i32)], p: usize, v: usize| Group {
+        let volume = plane * grid.nz;
+        let (planes, volumes) = (n.div_ceil(plane.max(1)), n.div_ceil(volume.max(1)));
+        let group = |offsets: &[(i32, i32)], p: usize, v: usize, s: usize| Group {
             places: offsets
                 .iter()
                 .filter(|(_, dy)| *dy == 0 || grid.ny > 1)
                 .map(|&(dx, dy)| {
-                    let back =
-                        (p * plane + v * plane * grid.nz) as i64 - i64::from(dx) - i64::from(dy) * grid.nx as i64;
+                    let start = p * plane + v * volume + s * volume * grid.nt;
+                    let back = start as i64 - i64::from(dx) - i64::from(dy) * grid.nx as i64;
                     Place { dx, dy, back: back as usize }
                 })
                 .collect(),
             planes: p,
             volumes: v,
-            back: p * plane + v * plane * grid.nz,
+            series: s,
+            back: p * plane + v * volume + s * volume * grid.nt,
         };
-        let mut groups = vec![group(PLANE, 0, 0)];
+        let mut groups = vec![group(PLANE, 0, 0, 0)];
         if planes > 1 && grid.nz > 1 {
-            groups.push(group(BEFORE, 1, 0));
+            groups.push(group(BEFORE, 1, 0, 0));
         }
         if grid.nz > 2 {
-            groups.push(group(EARLIER, 2, 0));
+            groups.push(group(EARLIER, 2, 0, 0));
         }
         if volumes > 1 {
-            groups.push(group(VOLUME, 0, 1));
+            groups.push(group(VOLUME, 0, 1, 0));
+        }
+        if grid.nt > 1 && volumes > grid.nt {
+            groups.push(group(SERIES, 0, 0, 1));
         }
         // Each group's base gives one feature too, its difference from the plane's.
         let n = groups.iter().map(|g| g.places.len()).sum::<usize>() - 1;
@@ -110,12 +120,12 @@ impl Neighbours {
 
     /// Prepares for the row that begins at sample `i`.
     pub fn start_row(&mut self, i: usize) {
-        let Grid { nx, ny, nz } = self.grid;
-        let (y, z, t) = (i / nx % ny, i / (nx * ny) % nz, i / (nx * ny * nz));
+        let Grid { nx, ny, nz, nt } = self.grid;
+        let (y, z, volume) = (i / nx % ny, i / (nx * ny) % nz, i / (nx * ny * nz));
         self.row.clear();
         let mut feature = 0;
         for (g, group) in self.groups.iter().enumerate() {
-            let exists = z >= group.planes && t >= group.volumes;
+            let exists = z >= group.planes && volume >= group.volumes && volume / nt >= group.series;
             for (j, place) in group.places.iter().enumerate() {
                 if g == 0 && j == 0 {
                     continue;
