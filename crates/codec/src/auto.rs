@@ -16,20 +16,28 @@ const SHARE: usize = 16;
 /// .. but at least so many: with fewer, adaptive models would not show what they can learn.
 const LEAST: usize = 1 << 16;
 /// The larger sample is so many times as large.
-const LARGER: usize = 4;
-/// Above so many bits a sample with the first candidate, transforms do not win: noise has no transform.
+const LARGER: usize = 3;
+/// Above so many bits a sample with the first candidate, transforms do not win: noise has no transform, and under a pointwise bound
+/// theirs is noise, too.
 const NOISE: f64 = 3.0;
+const NOISE_POINTWISE: f64 = 1.0;
 /// Below this ratio some arrays of few distinct values take fewer bytes with every bit kept.
 const MAYBE_EXACT: f64 = 16.0;
 /// Takes longest, and does not learn: a second place on a sample is its last.
 const SLOW: &str = "tensor";
+/// Samples of a look.
+const LOOK: usize = 1 << 13;
 /// What comes close: what an adaptive model may pay for learning, in bytes, and how well a sample stands for the whole beyond that.
 const LEARNING: f64 = 1000.0;
 const LIKENESS: f64 = 1.1;
-/// The whole decides, too, below so many bits a sample ..
-const QUIET: f64 = 0.3;
+/// The whole decides, too, below so many bits a sample: samples of few bits show what adaptive models pay for learning ..
+const QUIET: f64 = 0.5;
 /// .. and from this effort on.
 const WHOLE: u8 = 7;
+/// Up to this effort the first candidate is taken under a pointwise bound ..
+const QUICK: u8 = 3;
+/// .. and up to this one under a norm.
+const QUICK_NORMS: u8 = 2;
 
 /// The smallest encoding of a chunk.
 ///
@@ -75,6 +83,10 @@ fn best_of(
     spec: &ChunkSpec,
     order: Option<&[usize]>,
 ) -> Result<Encoded> {
+    if spec.effort <= QUICK {
+        let codec = if spec.tolerance.lossless { Codec::Lossless } else { candidates[0].clone() };
+        return encode_with(x, shape, &ChunkSpec { codec, ..spec.clone() }, None, true, order);
+    }
     let mut bids = finalists(candidates, &[(x, shape)], spec)?;
     if bids.len() > 1 && spec.effort < WHOLE {
         narrow(&mut bids, x, shape, spec)?;
@@ -92,9 +104,8 @@ fn best_of(
 /// Keeps the bid that a larger sample says is the best, unless that sample would be most of the data.
 fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<()> {
     let [n_small, n_larger] = [1, LARGER].map(|times| sample_shape(x, shape, times).iter().product::<usize>() as f64);
-    // Few bits are coded in no time: nothing is gained by guessing.
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
-    if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
+    if 2.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
         bids.iter_mut().for_each(|b| b.factor = None);
         return Ok(());
     }
@@ -118,7 +129,11 @@ fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -
 /// # Errors
 /// Those of the encoders.
 pub fn choose(chunks: &[(&Samples, &[usize])], spec: &ChunkSpec) -> Result<Codec> {
-    let mut finalists = finalists(candidates()?, chunks, spec)?;
+    let mut candidates = candidates()?;
+    if spec.effort <= QUICK_NORMS && !spec.tolerance.lossless {
+        return Ok(candidates.swap_remove(0));
+    }
+    let mut finalists = finalists(candidates, chunks, spec)?;
     if finalists.len() > 1
         && let Some((x, shape)) = chunks.first()
     {
@@ -184,13 +199,19 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
     let n: usize = samples.iter().map(|(x, _)| x.len()).sum();
     let raw: usize = samples.iter().map(|(x, _)| x.len() * x.dtype().size()).sum();
     let mut bids: Vec<Bid> = Vec::new();
+    let noise = if spec.tolerance.is_pointwise() { NOISE_POINTWISE } else { NOISE };
     for codec in candidates {
-        if bids.first().is_some_and(|b| b.bytes as f64 * 8.0 > NOISE * n as f64) && spec.effort < WHOLE {
+        let noisy = bids.first().is_some_and(|b| b.bytes as f64 * 8.0 > noise * n as f64);
+        // What is slow is not tried where the transform before it has lost.
+        let lost =
+            codec.name() == SLOW && bids.last().is_some_and(|b| b.bytes as f64 > bids[0].bytes as f64 * LIKENESS);
+        if (noisy || lost) && spec.effort < WHOLE {
             break;
         }
         bids.push(Bid::new(codec, &samples, spec)?);
     }
-    if bids.iter().all(|b| (b.bytes as f64) * MAYBE_EXACT > raw as f64) {
+    let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0);
+    if least as f64 * MAYBE_EXACT > raw as f64 && may_be_exact(&samples, least as f64 / n as f64) {
         bids.push(Bid::new(Codec::Lossless, &samples, spec)?);
     }
     bids.sort_by_key(|bid| bid.bytes);
@@ -201,6 +222,18 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
         bids.retain(|bid| bid.codec.name() != SLOW);
     }
     Ok(bids)
+}
+
+/// Whether a look says that every bit may take as few bytes a sample.
+fn may_be_exact(samples: &[(Samples, Vec<usize>)], least: f64) -> bool {
+    samples.first().is_some_and(|(x, shape)| {
+        let count = part_shape(shape, LOOK);
+        let start: Vec<usize> = shape.iter().zip(&count).map(|(s, c)| (s - c) / 2).collect();
+        let exact = ChunkSpec { effort: 1, ..ChunkSpec::lossless() };
+        let part = x.crop(shape, &start, &count);
+        encode_with(&part, &count, &exact, None, true, None)
+            .is_ok_and(|e| e.bytes.len() as f64 <= 1.5 * least * part.len() as f64 + LEARNING)
+    })
 }
 
 /// Shape of a sample of a chunk.

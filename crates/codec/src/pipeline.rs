@@ -12,7 +12,7 @@
 //! Layout of a payload: `docs/format.md`.
 
 use crate::bits::{Reader, Writer};
-use crate::block::{crop, n_samples, reordered, undone};
+use crate::block::{crop, n_samples, part_shape, reordered, undone};
 use crate::bound::Affine;
 use crate::dtype::{Dtype, Sample, Samples, crc32c_of};
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ pub const MAX_DIMS: usize = 8;
 
 /// Samples that are checked together.
 const PART: usize = 256;
+/// Samples of the part that says whether lossless is worth trying.
+const LOOK: usize = 1 << 14;
 
 const KIND_LOSSLESS: u8 = 0;
 const KIND_LOSSY: u8 = 1;
@@ -150,10 +152,9 @@ fn encode_typed<T: Sample>(
         }
         _ => None,
     };
-    // Where the lossy payload is well below what lossless could reach, lossless is not tried.
-    let raw = size_of_val(x);
-    let hopeless = lossy.as_ref().is_some_and(|l| !exact || l.bytes.len() * 4 < raw);
-    if let (Some(l), true) = (&lossy, hopeless) {
+    if let Some(l) = &lossy
+        && (!exact || hopeless(&chunk, l.bytes.len()))
+    {
         return Ok(l.clone());
     }
     // As a mere fallback of a lossy codec it is not worth a search.
@@ -164,6 +165,20 @@ fn encode_typed<T: Sample>(
         Some(l) if l.bytes.len() <= exact.bytes.len() => l,
         _ => exact,
     })
+}
+
+/// Whether every bit would surely take more bytes than these: where they are few, or a part of the chunk says so.
+fn hopeless<T: Sample>(chunk: &Chunk<'_, T>, bytes: usize) -> bool {
+    let (n, raw) = (chunk.x.len(), size_of_val(chunk.x));
+    let count = part_shape(chunk.shape, LOOK);
+    let part: usize = count.iter().product();
+    if bytes * 4 < raw || part * 4 > n {
+        return bytes * 4 < raw;
+    }
+    let start: Vec<usize> = chunk.shape.iter().zip(&count).map(|(s, c)| (s - c) / 2).collect();
+    let valid = chunk.valid.map(|m| crop(m, chunk.shape, &start, &count));
+    let x = crop(chunk.x, chunk.shape, &start, &count);
+    lossless::encode(&x, &count, valid.as_deref(), 1).len() as f64 / part as f64 > bytes as f64 / n as f64 * 1.25
 }
 
 /// A chunk being encoded.

@@ -100,9 +100,10 @@ impl Preset {
     fn of(effort: u8) -> Self {
         let (quick, features, memories, every, trials) = match effort {
             0..=1 => (true, 0, 1, 8, 0),
-            2 => (true, 1, 1, 2, 0),
-            3 => (false, 1, 1, 2, 16),
-            4..=6 => (false, 2, 2, 1, 8),
+            2 => (true, 1, 1, 4, 16),
+            3 => (true, 2, 1, 2, 16),
+            4 => (false, 1, 1, 2, 16),
+            5..=6 => (false, 2, 2, 1, 8),
             7..=8 => (false, 2, 2, 1, 4),
             _ => (false, 2, 3, 1, 2),
         };

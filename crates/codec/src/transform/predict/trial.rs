@@ -20,6 +20,8 @@ const LEAST: usize = 16_000;
 const LEAST_LATER: usize = 60_000;
 /// Layouts that come so near to the best in the first trials are tried again.
 const CLOSE: f64 = 1.15;
+/// So many of them at most.
+const FINAL: usize = 3;
 
 /// The choice with the fewest bytes at that bin width.
 pub fn choose(block: &Looked, mut layouts: Vec<Layout>, width: f64) -> Choice {
@@ -42,11 +44,12 @@ pub fn choose(block: &Looked, mut layouts: Vec<Layout>, width: f64) -> Choice {
         sample.encode_with(layout, &sample.settings(width, alpha)).0.len() as f64
     };
     if layouts.len() > 2 {
-        let small = sample(block, (budget / (2 * layouts.len())).max(LEAST));
+        let mut small = sample(block, (budget / (2 * layouts.len())).max(LEAST));
+        small.preset.quick = true;
         let mut bids: Vec<_> = layouts.into_iter().map(|l| (cost(&small, &l, start), l)).collect();
         bids.sort_by(|a, b| a.0.total_cmp(&b.0));
         let most = bids[0].0 * CLOSE;
-        layouts = bids.into_iter().take_while(|(cost, _)| *cost <= most).take(2).map(|(_, l)| l).collect();
+        layouts = bids.into_iter().take_while(|(cost, _)| *cost <= most).take(FINAL).map(|(_, l)| l).collect();
     }
     let large = sample(block, (budget / 8).max(LEAST_LATER));
     let alphas = if alpha.is_some() { &[][..] } else { &ALPHAS };
