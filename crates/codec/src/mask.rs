@@ -2,12 +2,12 @@
 //!
 //! # Maths
 //! 1. Every sample gets a class: 0 is valid; k > 0 is the k-th bit pattern in the order of first appearance, up to 254; 255 is any other.
-//! 2. Classes are coded sample by sample: "same as the left neighbour's class?" and so on, under contexts of the causal
+//! 2. A row may be that of the slice before once more, or the one above it. In others classes are coded sample by sample: "same as the left neighbour's class?" and so on, under contexts of the causal
 //!    neighbours (left, above, above-left, above-right, previous slice).
 //! 3. Under the mask the samples are replaced by a smooth extension, so that no transform sees a fill value.
 //! # Shapes     samples and classes in C order; "row" is the last dimension, "slice" the last two
 //! # On the wire `varint n_patterns`, patterns (`varint` each), section of coded classes, section of other patterns (u64 each)
-//! # Cost       one mixed decision per sample; nothing if no sample is missing
+//! # Cost       one mixed decision per sample of rows that differ; nothing if no sample is missing
 
 use crate::bits::{Reader, Writer};
 use crate::dtype::Sample;
@@ -140,42 +140,75 @@ fn code_classes<C: BinaryCoder>(coder: &mut C, classes: &mut [u8], shape: &[usiz
     // Decisions: [valid, ...neighbourhood]; then which pattern, in unary.
     let mut flag = BitModel::new(&[3 * 3 * 3 * 3 * 3, 3 * 3 * 3 * 3 * 3 * 3, 3 * 3 * 3 * 3], 9);
     let mut which = BitModel::new(&[3 * 256, 256], 1);
-    for i in 0..classes.len() {
-        let (x, y) = (i % row, i % slice / row);
-        // 0 outside, 1 valid, 2 missing.
-        let kind = |ok: bool, back: usize| if ok && i >= back { 1 + usize::from(classes[i - back] > 0) } else { 0 };
-        let w = kind(x > 0, 1);
-        let ww = kind(x > 1, 2);
-        let n = kind(y > 0, row);
-        let nw = kind(y > 0 && x > 0, row + 1);
-        let ne = kind(y > 0 && x + 1 < row, row.wrapping_sub(1));
-        let nn = kind(y > 1, 2 * row);
-        let up = kind(i >= slice, slice);
-        let up_e = if x + 1 < row { kind(i >= slice, slice - 1) } else { 0 };
-        let up_s = if y + 1 < slice / row { kind(i >= slice, slice - row) } else { 0 };
-        let contexts = [
-            (((up * 3 + w) * 3 + n) * 3 + ne) * 3 + up_e,
-            ((((w * 3 + ww) * 3 + n) * 3 + nw) * 3 + ne) * 3 + nn,
-            ((up * 3 + up_e) * 3 + up_s) * 3 + w,
-        ];
-        let missing = flag.code(coder, classes[i] > 0, &contexts, up * 3 + w);
-        if !missing {
-            classes[i] = 0;
-            continue;
-        }
-        let guess =
-            [1, row, slice].into_iter().filter(|&b| b <= i).map(|b| classes[i - b]).find(|c| *c > 0).unwrap_or(0);
-        let last = (n_classes - 1).max(1);
-        let mut class = 1;
-        while class < last {
-            let cmp = usize::from(guess as usize > class) + 2 * usize::from(guess as usize == class);
-            if which.code(coder, usize::from(classes[i]) == class, &[cmp * 256 + class, class], 0) {
-                break;
+    let mut same = BitModel::new(&[2 * 4], 2);
+    let mut history = [0; 2];
+    let mut i = 0;
+    while i < classes.len() {
+        if i % row == 0 {
+            // The row of the slice before, the row above.
+            let others = [i.checked_sub(slice), (i % slice > 0).then(|| i - row)];
+            let copied = (0..2).find(|&k| {
+                let Some(other) = others[k] else { return false };
+                let equal = classes[i..i + row] == classes[other..other + row];
+                let equal = same.code(coder, equal, &[k * 4 + history[k]], k);
+                history[k] = (2 * history[k] + usize::from(equal)) % 4;
+                equal
+            });
+            if let Some(other) = copied.and_then(|k| others[k]) {
+                classes.copy_within(other..other + row, i);
+                i += row;
+                continue;
             }
-            class += 1;
         }
-        classes[i] = class as u8;
+        code_class(coder, classes, i, [row, slice], n_classes, &mut flag, &mut which);
+        i += 1;
     }
+}
+
+/// Codes the class of sample `i`.
+#[inline(always)]
+fn code_class<C: BinaryCoder>(
+    coder: &mut C,
+    classes: &mut [u8],
+    i: usize,
+    [row, slice]: [usize; 2],
+    n_classes: usize,
+    flag: &mut BitModel<3>,
+    which: &mut BitModel<2>,
+) {
+    let (x, y) = (i % row, i % slice / row);
+    // 0 outside, 1 valid, 2 missing.
+    let kind = |ok: bool, back: usize| if ok && i >= back { 1 + usize::from(classes[i - back] > 0) } else { 0 };
+    let w = kind(x > 0, 1);
+    let ww = kind(x > 1, 2);
+    let n = kind(y > 0, row);
+    let nw = kind(y > 0 && x > 0, row + 1);
+    let ne = kind(y > 0 && x + 1 < row, row.wrapping_sub(1));
+    let nn = kind(y > 1, 2 * row);
+    let up = kind(i >= slice, slice);
+    let up_e = if x + 1 < row { kind(i >= slice, slice - 1) } else { 0 };
+    let up_s = if y + 1 < slice / row { kind(i >= slice, slice - row) } else { 0 };
+    let contexts = [
+        (((up * 3 + w) * 3 + n) * 3 + ne) * 3 + up_e,
+        ((((w * 3 + ww) * 3 + n) * 3 + nw) * 3 + ne) * 3 + nn,
+        ((up * 3 + up_e) * 3 + up_s) * 3 + w,
+    ];
+    let missing = flag.code(coder, classes[i] > 0, &contexts, up * 3 + w);
+    if !missing {
+        classes[i] = 0;
+        return;
+    }
+    let guess = [1, row, slice].into_iter().filter(|&b| b <= i).map(|b| classes[i - b]).find(|c| *c > 0).unwrap_or(0);
+    let last = (n_classes - 1).max(1);
+    let mut class = 1;
+    while class < last {
+        let cmp = usize::from(guess as usize > class) + 2 * usize::from(guess as usize == class);
+        if which.code(coder, usize::from(classes[i]) == class, &[cmp * 256 + class, class], 0) {
+            break;
+        }
+        class += 1;
+    }
+    classes[i] = class as u8;
 }
 
 /// Fills invalid numbers by a smooth extension of the valid ones; zeros if nothing is valid.

@@ -32,6 +32,8 @@ pub struct Prepared {
     own: Vec<Offset>,
     /// Of other slices.
     other: Vec<Offset>,
+    /// Whether the mean of the slices and the one before the last are features.
+    has_past: bool,
     /// Samples of the same row that are features: the last one, the one before, ...
     pub n_serial: usize,
     /// All features; the serial ones come last.
@@ -75,8 +77,9 @@ impl Prepared {
         let (mut last, own): (Vec<Offset>, Vec<Offset>) = own.into_iter().map(place).partition(is_serial);
         last.retain(|_| serial);
         let others = usize::from(g.nz > 1) + usize::from(g.nt > 1);
-        let n_features = own.len() + others * other.len() + 2 * others.min(1) + last.len();
-        Self { pass, own, other, n_serial: last.len(), n_features }
+        let n_features =
+            own.len() + others * other.len() + if features > 0 { 2 * others.min(1) } else { 0 } + last.len();
+        Self { pass, own, other, has_past: features > 0, n_serial: last.len(), n_features }
     }
 }
 
@@ -391,7 +394,7 @@ impl Desk {
             self.residuals(simd, s, &lines, group.map(|back| &from.v[from.first - back..]), next, &p.other, from);
             next += p.other.len();
         }
-        if from.before.groups.iter().any(Option::is_some) {
+        if p.has_past && from.before.groups.iter().any(Option::is_some) {
             let older = from.before.older.map(|back| &from.v[from.first - back..]);
             for plane in [from.mean, older] {
                 self.residuals(simd, s, &lines, plane, next, &[Offset { dy: 0, dx: 0 }], from);
