@@ -1,6 +1,7 @@
 //! Codec `auto`: every candidate codes a sample of the data, at the bound that is asked; the one with the fewest bytes codes the
 //! whole, as it coded the sample. Those that come close code a larger sample, which holds the first one: what the rest of it took
-//! is what the rest of the data will take, with adaptive models that have learned. At high efforts the whole decides.
+//! is what the rest of the data will take, with adaptive models that have learned. At high efforts the whole decides, at low ones there is
+//! no trial.
 
 use crate::block::part_shape;
 use crate::dtype::Samples;
