@@ -17,17 +17,15 @@ const SHARE: usize = 16;
 /// .. but at least so many: with fewer, adaptive models would not show what they can learn.
 const LEAST: usize = 1 << 16;
 /// The larger sample is so many times as large.
-const LARGER: usize = 3;
+const LARGER: usize = 4;
 /// Above so many bits a sample with the first candidate, transforms do not win: noise has no transform, and under a pointwise bound
 /// theirs is noise, too.
 const NOISE: f64 = 3.0;
-const NOISE_POINTWISE: f64 = 1.0;
+const NOISE_POINTWISE: f64 = 2.0;
 /// Below this ratio some arrays of few distinct values take fewer bytes with every bit kept.
 const MAYBE_EXACT: f64 = 16.0;
 /// Takes longest, and does not learn: a second place on a sample is its last.
 const SLOW: &str = "tensor";
-/// Samples of a look.
-const LOOK: usize = 1 << 13;
 /// What comes close: what an adaptive model may pay for learning, in bytes, and how well a sample stands for the whole beyond that.
 const LEARNING: f64 = 1000.0;
 const LIKENESS: f64 = 1.1;
@@ -106,7 +104,7 @@ fn best_of(
 fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<()> {
     let [n_small, n_larger] = [1, LARGER].map(|times| sample_shape(x, shape, times).iter().product::<usize>() as f64);
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
-    if 2.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
+    if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
         bids.iter_mut().for_each(|b| b.factor = None);
         return Ok(());
     }
@@ -211,8 +209,7 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
         }
         bids.push(Bid::new(codec, &samples, spec)?);
     }
-    let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0);
-    if least as f64 * MAYBE_EXACT > raw as f64 && may_be_exact(&samples, least as f64 / n as f64) {
+    if bids.iter().all(|b| (b.bytes as f64) * MAYBE_EXACT > raw as f64) {
         bids.push(Bid::new(Codec::Lossless, &samples, spec)?);
     }
     bids.sort_by_key(|bid| bid.bytes);
@@ -223,18 +220,6 @@ fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &Chu
         bids.retain(|bid| bid.codec.name() != SLOW);
     }
     Ok(bids)
-}
-
-/// Whether a look says that every bit may take as few bytes a sample.
-fn may_be_exact(samples: &[(Samples, Vec<usize>)], least: f64) -> bool {
-    samples.first().is_some_and(|(x, shape)| {
-        let count = part_shape(shape, LOOK);
-        let start: Vec<usize> = shape.iter().zip(&count).map(|(s, c)| (s - c) / 2).collect();
-        let exact = ChunkSpec { effort: 1, ..ChunkSpec::lossless() };
-        let part = x.crop(shape, &start, &count);
-        encode_with(&part, &count, &exact, None, true, None)
-            .is_ok_and(|e| e.bytes.len() as f64 <= 1.5 * least * part.len() as f64 + LEARNING)
-    })
 }
 
 /// Shape of a sample of a chunk.

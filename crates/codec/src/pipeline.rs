@@ -153,7 +153,7 @@ fn encode_typed<T: Sample>(
         _ => None,
     };
     if let Some(l) = &lossy
-        && (!exact || hopeless(&chunk, l.bytes.len()))
+        && (!exact || l.bytes.len() * 4 < size_of_val(x) || (spec.effort <= 3 && hopeless(&chunk, l.bytes.len())))
     {
         return Ok(l.clone());
     }
@@ -167,18 +167,18 @@ fn encode_typed<T: Sample>(
     })
 }
 
-/// Whether every bit would surely take more bytes than these: where they are few, or a part of the chunk says so.
+/// Whether a part of the chunk says that every bit would take more bytes than these.
 fn hopeless<T: Sample>(chunk: &Chunk<'_, T>, bytes: usize) -> bool {
-    let (n, raw) = (chunk.x.len(), size_of_val(chunk.x));
+    let n = chunk.x.len();
     let count = part_shape(chunk.shape, LOOK);
     let part: usize = count.iter().product();
-    if bytes * 4 < raw || part * 4 > n {
-        return bytes * 4 < raw;
+    if part * 4 > n {
+        return false;
     }
     let start: Vec<usize> = chunk.shape.iter().zip(&count).map(|(s, c)| (s - c) / 2).collect();
     let valid = chunk.valid.map(|m| crop(m, chunk.shape, &start, &count));
     let x = crop(chunk.x, chunk.shape, &start, &count);
-    lossless::encode(&x, &count, valid.as_deref(), 1).len() as f64 / part as f64 > bytes as f64 / n as f64 * 1.25
+    lossless::encode(&x, &count, valid.as_deref(), 1).len() as f64 / part as f64 > bytes as f64 / n as f64 * 2.0
 }
 
 /// A chunk being encoded.
