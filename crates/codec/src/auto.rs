@@ -33,6 +33,8 @@ const LIKENESS: f64 = 1.1;
 const QUIET: f64 = 0.5;
 /// .. and from this effort on.
 const WHOLE: u8 = 7;
+/// Up to this effort nothing is tried at all.
+const UNTRIED: u8 = 1;
 /// Up to this effort the first candidate is taken under a pointwise bound ..
 const QUICK: u8 = 3;
 /// .. and up to this one under a norm.
@@ -44,7 +46,7 @@ const QUICK_NORMS: u8 = 2;
 /// Those of the encoders.
 pub fn encode(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Encoded> {
     let mut candidates = candidates()?;
-    if !spec.tolerance.lossless && !x.is_empty() {
+    if !spec.tolerance.lossless && !x.is_empty() && spec.effort > UNTRIED {
         // What takes trials of its own is found once, for samples and the whole.
         let chosen = ChunkSpec { codec: candidates[0].clone(), ..spec.clone() };
         candidates[0] = settle(x, shape, &chosen)?;

@@ -3,7 +3,7 @@
 //! # Maths      x' = (x / f) 2^12 + x mod f + c for a token of frequency f / 2^12 and lower tokens' sum c; x in [2^16, 2^32)
 //! # Shapes     rows of any length, one context per integer; integer i of a row belongs to coder i mod 4
 //! # On the wire tables (range-coded), four states, words of 16 bits, raw bits lowest first
-//! # When       speed matters more than 5 to 15 % of the bytes
+//! # When       speed matters more than what context mixing saves
 //! # Reference  J. Duda, Asymmetric numeral systems, 2013; F. Giesen, Interleaved entropy coders, 2014; tokens and raw bits as in
 //! JPEG XL's hybrid integers, ISO/IEC 18181-1
 

@@ -207,6 +207,7 @@ fn slice_len(shape: &[usize], dimensions: u8) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::round_trip;
     use super::super::{decode, encode};
     use super::*;
     use crate::testkit::{hash, uniform};
@@ -232,15 +233,6 @@ mod tests {
             }
         };
         (0..shape.iter().product()).map(sample).collect()
-    }
-
-    fn round_trip<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> Vec<u8> {
-        let bytes = encode(x, shape, valid, effort);
-        let y = decode::<T>(Reader::new(&bytes, "test"), x.len(), shape, valid).unwrap();
-        for (i, (a, b)) in x.iter().zip(&y).enumerate() {
-            assert!(valid.is_some_and(|m| !m[i]) || a.to_bits() == b.to_bits(), "{shape:?} {i}: {a:?} {b:?}");
-        }
-        bytes
     }
 
     fn is_sliced(bytes: &[u8]) -> bool {

@@ -274,7 +274,7 @@ mod tests {
     use crate::match_samples;
     use crate::testkit::{FIELDS, SHAPES, hash};
 
-    fn round_trip<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> Vec<u8> {
+    pub(super) fn round_trip<T: Sample>(x: &[T], shape: &[usize], valid: Option<&[bool]>, effort: u8) -> Vec<u8> {
         let bytes = encode(x, shape, valid, effort);
         let y = decode::<T>(Reader::new(&bytes, "test"), x.len(), shape, valid).unwrap();
         for (i, (a, b)) in x.iter().zip(&y).enumerate() {

@@ -14,6 +14,7 @@ mod features;
 mod geometry;
 mod ls;
 mod quick;
+mod sequence;
 mod slices;
 mod trial;
 

@@ -16,6 +16,7 @@ use fearless_simd::prelude::*;
 use super::features::{Before, Desk, Offset, PAD, Prepared, Segment, Sources, held, place};
 use super::geometry::{Geometry, Pass};
 use super::ls::{Column, GROUPS, LANES, LeastSquares, MAX_MEMORIES, SEGMENT, Turns};
+use super::sequence::{At, Mean, in_sequence};
 use super::slices::Settings;
 use crate::entropy::rans::RowCoder;
 use crate::simd::{level, widest};
@@ -59,9 +60,7 @@ struct Model {
 struct Memory {
     /// Sizes of symbols.
     sizes: Vec<f32>,
-    /// Running mean of the slices.
-    mean: Vec<f64>,
-    n: u32,
+    mean: Mean,
 }
 
 #[inline(always)]
@@ -78,51 +77,35 @@ fn sequence<S: Simd, C: RowCoder>(
         g.passes().into_iter().map(|pass| Prepared::new(pass, g, settings.features, false)).collect();
     let mut models: Vec<Option<Model>> = (0..2 * g.levels()).map(|_| None).collect();
     let plane = g.plane();
-    let n_memories = if g.nt > 1 { g.nz } else { 1 };
-    let fresh = Memory { sizes: vec![0.0; plane + 2 * PAD], mean: vec![0.0; plane + 2 * PAD], n: 0 };
-    let mut memories = vec![fresh; n_memories];
+    let fresh = Memory { sizes: vec![0.0; plane + 2 * PAD], mean: Mean::new(plane) };
     let mut before = vec![0.0; plane + 2 * PAD];
     let mut work = Work::new(settings.every);
-    for s in 0..g.nt * g.nz {
-        let (t, z) = (s / g.nz, s % g.nz);
-        let own = z % n_memories;
-        if t == 0 && z > 0 && n_memories > 1 {
-            // The first step has no step before: the level before stands for it.
-            memories[z] = memories[z - 1].clone();
-        }
-        let memory = &mut memories[own];
-        before.copy_from_slice(&memory.sizes);
-        let slice = Slice { g, settings, first: s * plane, t, z, valid, before: &before };
-        slice.anchors(c, v, widths[g.levels() as usize], &mut work);
-        for p in &passes {
-            let slot = 2 * p.pass.level as usize + usize::from(p.pass.vertical);
-            let mut model = models[slot].take().unwrap_or_else(|| {
-                let parent = models.get(slot + 2).and_then(Option::as_ref);
-                Model {
-                    samples: LeastSquares::new(p.n_features, settings.memories, parent.map(|m| &m.samples)),
-                    first: LeastSquares::new(CLUES - 1, 1, parent.map(|m| &m.first)),
-                    second: LeastSquares::new(CLUES, 1, parent.map(|m| &m.second)),
+    in_sequence(
+        g,
+        fresh,
+        #[inline(always)]
+        |at, memory| {
+            before.copy_from_slice(&memory.sizes);
+            let slice = Slice { g, settings, at, valid, before: &before };
+            slice.anchors(c, v, widths[g.levels() as usize], &mut work);
+            for p in &passes {
+                let slot = 2 * p.pass.level as usize + usize::from(p.pass.vertical);
+                let mut model = models[slot].take().unwrap_or_else(|| {
+                    let parent = models.get(slot + 2).and_then(Option::as_ref);
+                    Model {
+                        samples: LeastSquares::new(p.n_features, settings.memories, parent.map(|m| &m.samples)),
+                        first: LeastSquares::new(CLUES - 1, 1, parent.map(|m| &m.first)),
+                        second: LeastSquares::new(CLUES, 1, parent.map(|m| &m.second)),
+                    }
+                });
+                for s in Segment::all(&p.pass, g) {
+                    slice.segment(simd, c, v, p, &s, widths[p.pass.level as usize], &mut model, memory, &mut work);
                 }
-            });
-            slice.pass(simd, c, v, p, widths[p.pass.level as usize], &mut model, memory, &mut work);
-            models[slot] = Some(model);
-        }
-        memory.add(&v[slice.first..]);
-    }
-}
-
-/// Slices that the running mean remembers.
-const MEAN_SLICES: u32 = 60;
-
-impl Memory {
-    #[inline(always)]
-    fn add(&mut self, slice: &[f64]) {
-        self.n = (self.n + 1).min(MEAN_SLICES);
-        let part = 1.0 / f64::from(self.n);
-        for (m, v) in self.mean.iter_mut().zip(slice) {
-            *m += part * (v - *m);
-        }
-    }
+                models[slot] = Some(model);
+            }
+            memory.mean.add(&v[at.first..]);
+        },
+    );
 }
 
 /// What all slices work with.
@@ -181,7 +164,7 @@ fn log(x: f32) -> f32 {
 /// Positive if in the direction of a bend.
 #[inline(always)]
 fn turned(k: i32, bend: f32) -> i32 {
-    if bend < 0.0 { -k } else { k }
+    if bend < 0.0 { k.wrapping_neg() } else { k }
 }
 
 /// How large a symbol is.
@@ -204,9 +187,7 @@ fn class(size: f32) -> i32 {
 struct Slice<'a> {
     g: Geometry,
     settings: &'a Settings,
-    first: usize,
-    t: usize,
-    z: usize,
+    at: At,
     valid: Option<&'a [bool]>,
     /// Sizes in the slice before.
     before: &'a [f32],
@@ -218,12 +199,12 @@ impl Slice<'_> {
         let Geometry { ny, nx, nz, .. } = self.g;
         let stride = 1usize << self.g.levels();
         let plane = self.g.plane();
-        let back = if self.z == 0 { nz * plane } else { plane };
+        let back = if self.at.z == 0 { nz * plane } else { plane };
         let mut previous = 0.5 * (self.settings.range[0] + self.settings.range[1]);
         for y in (0..ny).step_by(stride) {
             for x in (0..nx).step_by(stride) {
-                let i = self.first + place(y, x, nx);
-                let p = if self.first >= back { v[i - back] } else { previous };
+                let i = self.at.first + place(y, x, nx);
+                let p = if self.at.first >= back { v[i - back] } else { previous };
                 let p = if self.settings.integer { p.round_ties_even() } else { p };
                 if self.valid.is_some_and(|m| !m[i]) {
                     v[i] = p;
@@ -234,25 +215,6 @@ impl Slice<'_> {
                 v[i] = p + f64::from(work.symbols[0]) * width;
                 previous = v[i];
             }
-        }
-    }
-
-    /// All samples of a pass.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // the state of a pass
-    fn pass<S: Simd, C: RowCoder>(
-        &self,
-        simd: S,
-        c: &mut C,
-        v: &mut [f64],
-        p: &Prepared,
-        width: f64,
-        model: &mut Model,
-        memory: &mut Memory,
-        work: &mut Work,
-    ) {
-        for s in Segment::all(&p.pass, self.g) {
-            self.segment(simd, c, v, p, &s, width, model, memory, work);
         }
     }
 
@@ -272,12 +234,11 @@ impl Slice<'_> {
     ) {
         let inverse = 1.0 / width;
         let groups = s.groups();
-        let has_mean = memory.n > 0;
         let sources = Sources {
             v,
-            first: self.first,
-            before: Before::of(self.g, self.t, self.z),
-            mean: has_mean.then_some(&memory.mean[..]),
+            first: self.at.first,
+            before: Before::of(self.g, self.at.t, self.at.z),
+            mean: memory.mean.known(),
             inverse,
             range: self.settings.range,
         };
@@ -297,14 +258,14 @@ impl Slice<'_> {
         }
         self.look_around(simd, s, &p.pass, &memory.sizes, &sums[0], clues, sizes);
         let stage = if p.pass.level == 0 { 0 } else { CLASSES as i32 };
-        s.read(row, &v[self.first..], Offset { dy: 0, dx: 0 }, 0.0);
+        s.read(row, &v[self.at.first..], Offset { dy: 0, dx: 0 }, 0.0);
         for ((k, x), p) in lanes(symbols, groups).iter_mut().zip(lanes(row, groups)).zip(lanes(prediction, groups)) {
             let (x, p) = (*x, *p);
             for l in 0..LANES {
                 k[l] = symbol((x[l] - p[l]) * inverse);
             }
         }
-        let here = self.first + s.at();
+        let here = self.at.first + s.at();
         let valid = |i: usize| self.valid.is_none_or(|m| m[here + i * s.step()]);
         let whole = self.valid.is_none() || (0..s.n).all(valid);
         for (k, bend) in lanes(symbols, groups).iter_mut().zip(bends) {
@@ -346,10 +307,10 @@ impl Slice<'_> {
                 x[l] = p[l] + f64::from(k[l]) * width;
             }
         }
-        s.write(row, &mut v[self.first..]);
+        s.write(row, &mut v[self.at.first..]);
         s.write(sizes, &mut memory.sizes);
         if let Some(start) = turns.next(groups) {
-            desk.finish(simd, s, p, &v[self.first..], inverse);
+            desk.finish(simd, s, p, &v[self.at.first..], inverse);
             let clues_target = clues[CLUES].as_flattened_mut();
             clues_target[..s.n].copy_from_slice(&sizes[..s.n]);
             clues_target[s.n..].fill(0.0);

@@ -17,6 +17,7 @@ use super::contexts::{Clues, SymbolCoder, Symbols};
 use super::features::{Before, Desk, Offset, PAD, Prepared, Segment, Sources, feature, held, place};
 use super::geometry::Geometry;
 use super::ls::{Column, GROUPS, LANES, LeastSquares, MAX_MEMORIES, SEGMENT, Turns};
+use super::sequence::{At, Mean, in_sequence};
 use crate::entropy::{BinaryCoder, IntModel};
 use crate::simd::{level, widest};
 
@@ -73,13 +74,8 @@ const MAX_SERIAL: usize = 3;
 struct Memory {
     symbols: Symbols,
     errors: Vec<Errors>,
-    /// Running mean of the slices.
-    mean: Vec<f64>,
-    n: u32,
+    mean: Mean,
 }
-
-/// Slices that the running mean remembers.
-const MEAN_SLICES: u32 = 60;
 
 /// Codes `v`, slices in sequence, in place: an encoder's samples become their reconstructions, a decoder's are overwritten. After the
 /// samples `v` and `valid` hold [`PAD`] more, and before them.
@@ -104,45 +100,33 @@ fn sequence<S: Simd, C: BinaryCoder>(
     // A vertical and a horizontal model for each level.
     let mut models: Vec<Option<LeastSquares>> = (0..2 * g.levels()).map(|_| None).collect();
     let plane = g.plane();
-    let n_memories = if g.nt > 1 { g.nz } else { 1 };
-    let fresh = Memory {
-        symbols: Symbols::new(plane),
-        errors: vec![[0.0; EXPERTS]; plane + 2 * PAD],
-        mean: vec![0.0; plane + 2 * PAD],
-        n: 0,
-    };
-    let mut memories = vec![fresh; n_memories];
+    let fresh =
+        Memory { symbols: Symbols::new(plane), errors: vec![[0.0; EXPERTS]; plane + 2 * PAD], mean: Mean::new(plane) };
     let mut before = vec![0; plane + 2 * PAD];
     let mut anchors = IntModel::new(&[3, 1], 2, 20);
     let mut work = Work::new(settings.every);
-    for s in 0..g.nt * g.nz {
-        let (t, z) = (s / g.nz, s % g.nz);
-        let own = z % n_memories;
-        if t == 0 && z > 0 && n_memories > 1 {
-            // The first step has no step before: the level before stands for it.
-            memories[z] = memories[z - 1].clone();
-        }
-        let memory = &mut memories[own];
-        before.copy_from_slice(&memory.symbols.q);
-        let first = s * plane;
-        code_anchors(c, &mut anchors, v, valid, g, settings, widths[g.levels() as usize], first, plane);
-        for p in &passes {
-            let slot = 2 * p.pass.level as usize + usize::from(p.pass.vertical);
-            let mut ls = models[slot].take().unwrap_or_else(|| {
-                let parent = models.get(slot + 2).and_then(Option::as_ref);
-                LeastSquares::new(p.n_features, settings.memories, parent)
-            });
-            let slice =
-                Slice { g, settings, first, t, z, width: widths[p.pass.level as usize], valid, before: &before };
-            slice.code(simd, c, v, p, &mut ls, memory, &mut work);
-            models[slot] = Some(ls);
-        }
-        memory.n = (memory.n + 1).min(MEAN_SLICES);
-        let part = 1.0 / f64::from(memory.n);
-        for (m, v) in memory.mean.iter_mut().zip(&v[first..first + plane + 2 * PAD]) {
-            *m += part * (v - *m);
-        }
-    }
+    in_sequence(
+        g,
+        fresh,
+        #[inline(always)]
+        |at, memory| {
+            before.copy_from_slice(&memory.symbols.q);
+            code_anchors(c, &mut anchors, v, valid, g, settings, widths[g.levels() as usize], at.first, plane);
+            for p in &passes {
+                let slot = 2 * p.pass.level as usize + usize::from(p.pass.vertical);
+                let mut ls = models[slot].take().unwrap_or_else(|| {
+                    let parent = models.get(slot + 2).and_then(Option::as_ref);
+                    LeastSquares::new(p.n_features, settings.memories, parent)
+                });
+                let slice = Slice { g, settings, at, width: widths[p.pass.level as usize], valid, before: &before };
+                for s in Segment::all(&p.pass, g) {
+                    slice.segment(simd, c, v, p, &s, &mut ls, memory, &mut work);
+                }
+                models[slot] = Some(ls);
+            }
+            memory.mean.add(&v[at.first..]);
+        },
+    );
 }
 
 #[allow(clippy::too_many_arguments)] // one call site; a struct would only rename them
@@ -194,9 +178,7 @@ fn symbol(difference: f64) -> i64 {
 struct Slice<'a> {
     g: Geometry,
     settings: &'a Settings,
-    first: usize,
-    t: usize,
-    z: usize,
+    at: At,
     width: f64,
     valid: Option<&'a [bool]>,
     /// Symbols of the slice before.
@@ -239,24 +221,6 @@ fn sum<S: Simd>(v: f32x4<S>) -> f32 {
 }
 
 impl Slice<'_> {
-    /// All samples of a pass.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // the state of a pass
-    fn code<S: Simd, C: BinaryCoder>(
-        &self,
-        simd: S,
-        c: &mut C,
-        v: &mut [f64],
-        p: &Prepared,
-        ls: &mut LeastSquares,
-        memory: &mut Memory,
-        work: &mut Work,
-    ) {
-        for s in Segment::all(&p.pass, self.g) {
-            self.segment(simd, c, v, p, &s, ls, memory, work);
-        }
-    }
-
     #[allow(clippy::too_many_arguments)] // the state of a pass
     #[inline(always)]
     fn segment<S: Simd, C: BinaryCoder>(
@@ -272,15 +236,14 @@ impl Slice<'_> {
     ) {
         let (width, inverse) = (self.width, 1.0 / self.width);
         let n_memories = self.settings.memories;
-        let here = self.first + s.at();
+        let here = self.at.first + s.at();
         let valid = |i: usize| self.valid.is_none_or(|m| m[here + i * s.step()]);
         let n_valid = if self.valid.is_some() { (0..s.n).filter(|&i| valid(i)).count() } else { s.n };
-        let has_mean = memory.n > 0;
         let sources = Sources {
             v,
-            first: self.first,
-            before: Before::of(self.g, self.t, self.z),
-            mean: has_mean.then_some(&memory.mean[..]),
+            first: self.at.first,
+            before: Before::of(self.g, self.at.t, self.at.z),
+            mean: memory.mean.known(),
             inverse,
             range: self.settings.range,
         };
@@ -303,7 +266,7 @@ impl Slice<'_> {
         let west = |back: usize| (s.x >= back * s.stride).then(|| s.at() - back * s.step());
         let vector = |x: Errors| f32x4::simd_from(simd, x);
         let mut errors_w = [1, 2].map(|back| vector(west(back).map_or(zero, |j| memory.errors[j])));
-        let mut last = [1, 2, 3].map(|back| west(back).map(|j| v[self.first + j]));
+        let mut last = [1, 2, 3].map(|back| west(back).map(|j| v[self.at.first + j]));
         // Of each serial feature in each memory.
         let weights: [f32x4<S>; MAX_SERIAL] = [0, 1, 2].map(|k| {
             let of = |m: usize| if k < p.n_serial && m < n_memories { ls.weights(m)[n_known + k] } else { 0.0 };
@@ -346,7 +309,7 @@ impl Slice<'_> {
         if let Some(start) = turns.next(s.groups())
             && n_valid > 0
         {
-            desk.finish(simd, s, p, &v[self.first..], inverse);
+            desk.finish(simd, s, p, &v[self.at.first..], inverse);
             let mut count = 0;
             for g in (start..s.groups()).step_by(turns.every) {
                 for i in g * LANES..s.n.min((g + 1) * LANES) {
