@@ -7,7 +7,7 @@ use crate::block::part_shape;
 use crate::dtype::Samples;
 use crate::error::{Error, Result};
 use crate::objective::shared_step;
-use crate::pipeline::{Encoded, Probe, encode_with, settle};
+use crate::pipeline::{Encoded, Manner, Probe, encode_with, settle};
 use crate::spec::{ChunkSpec, Codec};
 
 /// Who bids, in this order.
@@ -16,16 +16,16 @@ const CANDIDATES: [&str; 3] = ["predict", "wavelet", "tensor"];
 const SHARE: usize = 16;
 /// .. but at least so many: with fewer, adaptive models would not show what they can learn.
 const LEAST: usize = 1 << 16;
+/// A chunk of less than so many times that is its own sample.
+const SMALL: usize = 3;
 /// The larger sample is so many times as large.
 const LARGER: usize = 4;
 /// Above so many bits a sample with the first candidate, transforms do not win: noise has no transform, and under a pointwise bound
 /// theirs is noise, too.
-const NOISE: f64 = 3.0;
-const NOISE_POINTWISE: f64 = 2.0;
+const NOISE: f64 = 4.0;
+const NOISE_POINTWISE: f64 = 3.0;
 /// Below this ratio some arrays of few distinct values take fewer bytes with every bit kept.
 const MAYBE_EXACT: f64 = 16.0;
-/// Takes longest, and does not learn: a second place on a sample is its last.
-const SLOW: &str = "tensor";
 /// What comes close: what an adaptive model may pay for learning, in bytes, and how well a sample stands for the whole beyond that.
 const LEARNING: f64 = 1000.0;
 const LIKENESS: f64 = 1.1;
@@ -68,11 +68,13 @@ fn order_of(codec: &mut Codec, shape: &[usize]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..shape.len()).filter(|d| !slice.contains(d)).collect();
     order.sort_by_key(|&d| shape[d]);
     order.extend(&slice);
+    // Rows and columns by length: transforms code a field and its transpose alike.
+    order[shape.len() - slice.len()..].sort_by_key(|&d| shape[d]);
     if long(&order).is_sorted() {
         return None;
     }
-    let n = shape.len();
-    let now = if slice.len() == 2 { 8 * (n - 2) + n - 1 } else { 64 + n - 1 };
+    let place = |d: usize| order.iter().position(|o| *o == d).unwrap_or(d);
+    let now = if let [y, x] = slice[..] { 8 * place(y) + place(x) } else { 64 + place(slice[0]) };
     params.set("layout", now as f64);
     Some(order)
 }
@@ -86,15 +88,22 @@ fn best_of(
 ) -> Result<Encoded> {
     if spec.effort <= QUICK {
         let codec = if spec.tolerance.lossless { Codec::Lossless } else { candidates[0].clone() };
-        return encode_with(x, shape, &ChunkSpec { codec, ..spec.clone() }, None, true, order);
+        return encode_with(x, shape, &ChunkSpec { codec, ..spec.clone() }, &Manner { order, ..Manner::default() });
     }
-    let mut bids = finalists(candidates, &[(x, shape)], spec)?;
-    if bids.len() > 1 && spec.effort < WHOLE {
+    let mut bids = finalists(candidates, &[(x, shape)], spec, order)?;
+    if bids.len() > 1 && bids[0].whole.is_none() && spec.effort < WHOLE {
         narrow(&mut bids, x, shape, spec)?;
     }
     let mut best: Option<Encoded> = None;
     for bid in bids {
-        let e = encode_with(x, shape, &ChunkSpec { codec: bid.codec, ..spec.clone() }, bid.factor, true, order)?;
+        let e = match bid.whole {
+            Some(e) => e,
+            None => {
+                let rival = best.as_ref().map_or(usize::MAX, |b| b.bytes.len());
+                let manner = Manner { factor: bid.factor, order, rival, ..Manner::default() };
+                encode_with(x, shape, &ChunkSpec { codec: bid.codec, ..spec.clone() }, &manner)?
+            }
+        };
         if best.as_ref().is_none_or(|b| e.bytes.len() < b.bytes.len()) {
             best = Some(e);
         }
@@ -107,7 +116,6 @@ fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -
     let [n_small, n_larger] = [1, LARGER].map(|times| sample_shape(x, shape, times).iter().product::<usize>() as f64);
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
     if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
-        bids.iter_mut().for_each(|b| b.factor = None);
         return Ok(());
     }
     let rest = (x.len() as f64 - n_larger) / (n_larger - n_small);
@@ -134,8 +142,9 @@ pub fn choose(chunks: &[(&Samples, &[usize])], spec: &ChunkSpec) -> Result<Codec
     if spec.effort <= QUICK_NORMS && !spec.tolerance.lossless {
         return Ok(candidates.swap_remove(0));
     }
-    let mut finalists = finalists(candidates, chunks, spec)?;
+    let mut finalists = finalists(candidates, chunks, spec, None)?;
     if finalists.len() > 1
+        && finalists[0].whole.is_none()
         && let Some((x, shape)) = chunks.first()
     {
         let whole = [((*x).clone(), shape.to_vec())];
@@ -156,71 +165,81 @@ struct Bid {
     bytes: usize,
     codec: Codec,
     factor: Option<f64>,
+    /// The chunk itself, where it was the sample.
+    whole: Option<Encoded>,
 }
 
 impl Bid {
-    /// Codes the samples. Where a norm is asked, each codec gets the step with which it keeps that norm: equal error first, then
-    /// bytes.
-    fn new(codec: Codec, samples: &[(Samples, Vec<usize>)], spec: &ChunkSpec) -> Result<Self> {
-        let mut bid = Self { bytes: 0, codec, factor: None };
-        bid.bytes = bid.code(samples, spec)?;
-        Ok(bid)
+    fn new(codec: Codec) -> Self {
+        Self { bytes: 0, codec, factor: None, whole: None }
     }
 
     /// Bytes of other samples, coded in the same way.
     fn again(&self, samples: &[(Samples, Vec<usize>)], spec: &ChunkSpec) -> Result<usize> {
-        Self { codec: self.codec.clone(), ..*self }.code(samples, spec)
+        let mut bid = Self { factor: self.factor, ..Self::new(self.codec.clone()) };
+        bid.code(samples, spec, &Manner::default())?;
+        Ok(bid.bytes)
     }
 
-    fn code(&mut self, samples: &[(Samples, Vec<usize>)], spec: &ChunkSpec) -> Result<usize> {
+    /// Codes the samples. Where a norm is asked, each codec gets the step with which it keeps that norm: equal error first, then
+    /// bytes.
+    fn code(&mut self, samples: &[(Samples, Vec<usize>)], spec: &ChunkSpec, manner: &Manner<'_>) -> Result<()> {
         let mut spec = ChunkSpec { codec: self.codec.clone(), ..spec.clone() };
         if let (Some(mse), Codec::Transform(..)) = (spec.tolerance.mse, &spec.codec) {
             let mut probes =
                 samples.iter().map(|(x, shape)| Probe::new(x, shape, &spec)).collect::<Result<Vec<_>>>()?;
             spec.step = Some(shared_step(&mut probes, mse));
         }
-        let mut bytes = 0;
         for (x, shape) in samples {
-            let e = encode_with(x, shape, &spec, self.factor, false, None)?;
+            let e = encode_with(x, shape, &spec, &Manner { factor: self.factor, exact: false, ..*manner })?;
             // The first sample decides for the others.
             self.factor = self.factor.or(e.factor);
-            bytes += e.bytes.len();
+            self.bytes += e.bytes.len();
+            self.whole = Some(e);
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
-/// The codecs that may be the best, by samples of the chunks.
-fn finalists(candidates: Vec<Codec>, chunks: &[(&Samples, &[usize])], spec: &ChunkSpec) -> Result<Vec<Bid>> {
-    let exact = Bid { bytes: 0, codec: Codec::Lossless, factor: None };
+/// The codecs that may be the best, by samples of the chunks. A single chunk that is not much larger than a sample is the sample.
+fn finalists(
+    candidates: Vec<Codec>,
+    chunks: &[(&Samples, &[usize])],
+    spec: &ChunkSpec,
+    order: Option<&[usize]>,
+) -> Result<Vec<Bid>> {
     if spec.tolerance.lossless || chunks.iter().all(|(x, _)| x.is_empty()) {
-        return Ok(vec![exact]);
+        return Ok(vec![Bid::new(Codec::Lossless)]);
     }
-    let samples: Vec<(Samples, Vec<usize>)> = chunks.iter().map(|(x, shape)| sample(x, shape, 1)).collect();
+    let is_whole = matches!(chunks, [(x, _)] if x.len() < SMALL * LEAST);
+    let samples: Vec<(Samples, Vec<usize>)> = if is_whole {
+        chunks.iter().map(|(x, shape)| ((*x).clone(), shape.to_vec())).collect()
+    } else {
+        chunks.iter().map(|(x, shape)| sample(x, shape, 1)).collect()
+    };
     let n: usize = samples.iter().map(|(x, _)| x.len()).sum();
     let raw: usize = samples.iter().map(|(x, _)| x.len() * x.dtype().size()).sum();
     let mut bids: Vec<Bid> = Vec::new();
+    let bid = |codec: Codec, before: &[Bid]| -> Result<Bid> {
+        let rival = before.iter().map(|b| b.bytes).min().filter(|_| samples.len() == 1).unwrap_or(usize::MAX);
+        let mut bid = Bid::new(codec);
+        bid.code(&samples, spec, &Manner { order: order.filter(|_| is_whole), rival, ..Manner::default() })?;
+        bid.whole = bid.whole.filter(|_| is_whole);
+        Ok(bid)
+    };
     let noise = if spec.tolerance.is_pointwise() { NOISE_POINTWISE } else { NOISE };
     for codec in candidates {
-        let noisy = bids.first().is_some_and(|b| b.bytes as f64 * 8.0 > noise * n as f64);
-        // What is slow is not tried where the transform before it has lost.
-        let lost =
-            codec.name() == SLOW && bids.last().is_some_and(|b| b.bytes as f64 > bids[0].bytes as f64 * LIKENESS);
-        if (noisy || lost) && spec.effort < WHOLE {
+        if spec.effort < WHOLE && bids.first().is_some_and(|b| b.bytes as f64 * 8.0 > noise * n as f64) {
             break;
         }
-        bids.push(Bid::new(codec, &samples, spec)?);
+        bids.push(bid(codec, &bids)?);
     }
     if bids.iter().all(|b| (b.bytes as f64) * MAYBE_EXACT > raw as f64) {
-        bids.push(Bid::new(Codec::Lossless, &samples, spec)?);
+        bids.push(bid(Codec::Lossless, &bids)?);
     }
     bids.sort_by_key(|bid| bid.bytes);
     let close = bids[0].bytes as f64 * LIKENESS + LEARNING;
-    let keep = bids.iter().take_while(|b| b.bytes as f64 <= close).count().max(1);
-    bids.truncate(keep);
-    if spec.effort < WHOLE && bids[0].codec.name() != SLOW {
-        bids.retain(|bid| bid.codec.name() != SLOW);
-    }
+    bids.retain(|bid| bid.bytes as f64 <= close);
     Ok(bids)
 }
 

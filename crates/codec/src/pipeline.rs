@@ -39,6 +39,16 @@ const PART: usize = 256;
 /// Samples of the part that says whether lossless is worth trying.
 const LOOK: usize = 1 << 14;
 
+/// Below so many bits a sample, from this effort on, a transform's step is searched for by this ratio, within these limits, unless it
+/// takes so many times the bytes of another codec.
+const QUIET: f64 = 0.25;
+const REFINED: u8 = 4;
+const FINER: f64 = 1.65;
+const HELPED: f64 = 1.15;
+const FACTORS: std::ops::Range<f64> = 0.3..30.0;
+/// Up to this effort a part of the chunk says whether lossless is worth trying at all.
+const LOOKED: u8 = 3;
+
 const KIND_LOSSLESS: u8 = 0;
 const KIND_LOSSY: u8 = 1;
 /// Added to the kind where dimensions are coded in another order than the chunk has them in.
@@ -115,33 +125,37 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
-    encode_with(x, shape, spec, None, true, None)
+    encode_with(x, shape, spec, &Manner::default())
 }
 
-/// [`encode_chunk`] with one codec. Without `exact` it is not tried whether every bit would take fewer bytes. With `order`, dimension
-/// `d` of `shape` is dimension `order[d]` of the chunk that a decoder returns.
-pub(crate) fn encode_with(
-    x: &Samples,
-    shape: &[usize],
-    spec: &ChunkSpec,
-    factor: Option<f64>,
-    exact: bool,
-    order: Option<&[usize]>,
-) -> Result<Encoded> {
-    match_samples!(x, v => encode_typed(v, shape, spec, factor, exact, order))
+/// How one codec is to code a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    /// Step of a transform that leaves a residual, in bins of that, if known.
+    pub factor: Option<f64>,
+    /// Whether it is tried if every bit would take fewer bytes.
+    pub exact: bool,
+    /// Dimension `d` of the shape is dimension `order[d]` of the chunk that a decoder returns.
+    pub order: Option<&'a [usize]>,
+    /// Bytes that another codec takes: whoever needs many more is not helped.
+    pub rival: usize,
 }
 
-fn encode_typed<T: Sample>(
-    x: &[T],
-    shape: &[usize],
-    spec: &ChunkSpec,
-    factor: Option<f64>,
-    exact: bool,
-    order: Option<&[usize]>,
-) -> Result<Encoded> {
+impl Default for Manner<'_> {
+    fn default() -> Self {
+        Self { factor: None, exact: true, order: None, rival: usize::MAX }
+    }
+}
+
+/// [`encode_chunk`] with one codec.
+pub(crate) fn encode_with(x: &Samples, shape: &[usize], spec: &ChunkSpec, manner: &Manner<'_>) -> Result<Encoded> {
+    match_samples!(x, v => encode_typed(v, shape, spec, manner))
+}
+
+fn encode_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec, manner: &Manner<'_>) -> Result<Encoded> {
     let mask = Mask::of(x, &spec.missing);
     let valid = mask.as_ref().map(Mask::valid);
-    let chunk = Chunk { x, shape, order, mask: mask.as_ref(), valid: valid.as_deref(), spec };
+    let chunk = Chunk { x, shape, order: manner.order, mask: mask.as_ref(), valid: valid.as_deref(), spec };
     if let Some(keep) = spec.tolerance.bits {
         let (y, n_exact) = round::samples(x, valid.as_deref(), &spec.missing, keep);
         let body = |w: &mut Writer| w.bytes.extend(lossless::encode(&y, shape, valid.as_deref(), spec.effort));
@@ -150,12 +164,14 @@ fn encode_typed<T: Sample>(
     let lossy = match &spec.codec {
         Codec::Transform(stage, params) if chunk.may_be_lossy() => {
             let transform = (stage.make)(params);
-            lossy(&chunk, stage, transform.as_ref(), factor)?
+            lossy(&chunk, stage, transform.as_ref(), manner)?
         }
         _ => None,
     };
     if let Some(l) = &lossy
-        && (!exact || l.bytes.len() * 4 < size_of_val(x) || (spec.effort <= 3 && hopeless(&chunk, l.bytes.len())))
+        && (!manner.exact
+            || l.bytes.len() * 4 < size_of_val(x)
+            || (spec.effort <= LOOKED && hopeless(&chunk, l.bytes.len())))
     {
         return Ok(l.clone());
     }
@@ -355,8 +371,12 @@ impl Plan {
             (4..=6, _) => &[1.1, 3.0],
             _ => &[0.7, 1.1, 1.6, 3.0, 8.0],
         };
-        let most = self.norm_step.unwrap_or(f64::INFINITY);
-        factors.iter().map(|f| (Goal::Step((f * bins.width).min(most)), Some(*f))).collect()
+        factors.iter().map(|f| (self.goal(bins, *f), Some(*f))).collect()
+    }
+
+    /// The step that is so many bins of the residual.
+    fn goal(&self, bins: Bins, factor: f64) -> Goal {
+        Goal::Step((factor * bins.width).min(self.norm_step.unwrap_or(f64::INFINITY)))
     }
 }
 
@@ -428,30 +448,64 @@ fn lossy<T: Sample>(
     chunk: &Chunk<'_, T>,
     stage: &Stage,
     transform: &dyn transform::Transform,
-    factor: Option<f64>,
+    manner: &Manner<'_>,
 ) -> Result<Option<Encoded>> {
     let plan = Plan::new(chunk, stage);
-    let goals = plan.goals(chunk.spec.effort, stage, factor);
+    let goals = plan.goals(chunk.spec.effort, stage, manner.factor);
     if goals.is_empty() {
         return Ok(None);
     }
     let (w, sides, seen) = working(chunk, plan.domain);
     let block = Block { valid: seen.as_deref(), effort: chunk.spec.effort, ..plan.block(chunk.shape) };
     let mut analysis = transform.analyse(w, block)?;
-    let mut best: Option<Encoded> = None;
-    for (goal, factor) in goals {
-        let mut candidate = keep_block_norm(chunk, goal, |goal| {
+    let mut encode = |goal, factor| -> Result<Option<Encoded>> {
+        let encoded = keep_block_norm(chunk, goal, |goal| {
             lossy_with(chunk, stage, &plan, sides.as_ref(), analysis.as_mut(), goal)
         })?;
-        if let Some(c) = &mut candidate {
-            c.factor = factor;
+        Ok(encoded.map(|e| Encoded { factor, ..e }))
+    };
+    let mut tried = Vec::new();
+    let mut best: Option<Encoded> = None;
+    for (goal, factor) in goals {
+        let candidate = encode(goal, factor)?;
+        tried.extend(factor);
+        best = smaller(best, candidate);
+    }
+    // Of few bits, the right step saves most: from the best one upwards as long as it helps, or else downwards.
+    let bins = plan.bins.filter(|_| !stage.closed_loop && chunk.spec.effort >= REFINED);
+    if let (Some(bins), Some(e)) = (bins, &mut best)
+        && (e.bytes.len() as f64) * 8.0 < QUIET * chunk.x.len() as f64
+        && (e.bytes.len() as f64) < HELPED * manner.rival as f64
+    {
+        for ratio in [FINER, 1.0 / FINER] {
+            let before = e.bytes.len();
+            while let Some(factor) = e.factor.map(|f| f * ratio).filter(|f| !tried.iter().any(|t| near(*t, *f)))
+                && FACTORS.contains(&factor)
+            {
+                tried.push(factor);
+                match encode(plan.goal(bins, factor), Some(factor))? {
+                    Some(c) if c.bytes.len() < e.bytes.len() => *e = c,
+                    _ => break,
+                }
+            }
+            if e.bytes.len() < before {
+                break;
+            }
         }
-        best = match (best, candidate) {
-            (Some(b), Some(c)) => Some(if c.bytes.len() < b.bytes.len() { c } else { b }),
-            (b, c) => b.or(c),
-        };
     }
     Ok(best)
+}
+
+/// Whether trying one factor after the other would hardly tell anything.
+fn near(a: f64, b: f64) -> bool {
+    a.max(b) < a.min(b) * FINER.sqrt()
+}
+
+fn smaller(a: Option<Encoded>, b: Option<Encoded>) -> Option<Encoded> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.bytes.len() < a.bytes.len() { b } else { a }),
+        (a, b) => a.or(b),
+    }
 }
 
 /// Tightens the goal until the relative error promised for the block holds on the decoded samples.

@@ -3,48 +3,68 @@
 //! # Maths
 //! A norm over a variable is kept with one quantizer step for all its chunks (reverse water-filling: at equal slope every
 //! chunk spends its bits where they buy most). The step is the largest whose squared error stays within the budget; the
-//! error grows with the step, so bisection finds it. A number of bytes is met with one step likewise: [`rate`].
+//! error grows with the step, so a bracketing search finds it. A number of bytes is met with one step likewise: [`rate`].
 
 pub mod rate;
 
 use crate::pipeline::Probe;
 
-/// Bisection ends when the step is known this well.
-const PRECISION: f64 = 1.002;
+/// The search ends when the logarithm of the step, or of the error, is known this well.
+const PRECISION: f64 = 0.002;
+/// Logarithms of errors are held within it.
+const LIMIT: f64 = 100.0;
+/// Steps tried at most to find a bracket, and to narrow it.
+const MOST: u32 = 40;
 
 /// The largest step (physical units) that leaves at most `mse` per valid sample over all of `probes`, up to 0.2 %.
 pub fn shared_step(probes: &mut [Probe], mse: f64) -> f64 {
     let n_valid: u64 = probes.iter().map(|p| p.n_valid).sum();
     let budget = mse * n_valid as f64;
-    let mut fits = |step: f64| probes.iter_mut().map(|p| p.squared_error(step)).sum::<f64>() <= budget;
+    // Logarithm of the error over the budget: at most 0 where it fits. The error grows about as a power of the step, as a straight line.
+    let mut excess = |step: f64| {
+        let error = probes.iter_mut().map(|p| p.squared_error(step)).sum::<f64>();
+        if budget > 0.0 {
+            (error / budget).ln().clamp(-LIMIT, LIMIT)
+        } else if error > 0.0 {
+            LIMIT
+        } else {
+            -LIMIT
+        }
+    };
     // A uniform quantizer's error is step^2 / 12 at most times a little; zeroed coefficients leave less.
     let start = (12.0 * mse).sqrt();
-    let (mut low, mut high) = (start, start);
-    let mut doublings = 0;
-    if fits(start) {
-        while doublings < 40 && fits(high * 2.0) {
-            high *= 2.0;
-            doublings += 1;
+    let first = excess(start);
+    let (mut low, mut high) = ((start, first), (start, first));
+    // The other end of a bracket: from where the line says, further and further.
+    let mut reach = 1.1;
+    for _ in 0..MOST {
+        if low.1 <= 0.0 && high.1 > 0.0 {
+            break;
         }
-        low = high;
-        high *= 2.0;
-    } else {
-        while doublings < 40 && !fits(low / 2.0) {
-            low /= 2.0;
-            doublings += 1;
-        }
-        high = low;
-        low /= 2.0;
-    }
-    while high / low > PRECISION {
-        let middle = (low * high).sqrt();
-        if fits(middle) {
-            low = middle;
+        if first <= 0.0 {
+            low = high;
+            let step = high.0 * (-high.1 / 2.0).exp().clamp(1.0, 4.0) * reach;
+            high = (step, excess(step));
         } else {
-            high = middle;
+            high = low;
+            let step = low.0 * (-low.1 / 2.0).exp().clamp(0.25, 1.0) / reach;
+            low = (step, excess(step));
         }
+        reach = (reach * 1.5).min(16.0);
     }
-    low
+    for i in 0..MOST {
+        let width = (high.0 / low.0).ln();
+        // Not a number for a step of 0, the only one for an array of zeros.
+        if width.is_nan() || width <= PRECISION || low.1 > -PRECISION {
+            break;
+        }
+        // Where the line between the ends says, a little short of it; now and then half way, for lines that mislead.
+        let part = if i % 3 == 2 { 0.5 } else { (-low.1 / (high.1 - low.1) - 0.02).clamp(0.05, 0.95) };
+        let step = low.0 * (width * part).exp();
+        let middle = (step, excess(step));
+        if middle.1 <= 0.0 { low = middle } else { high = middle }
+    }
+    low.0
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ struct Preset {
     memories: usize,
     /// One sample of so many is learned from.
     every: usize,
-    /// All trials together code one part in so many of the block; 0 is no trial.
+    /// All trials together code one part in so many of the block; 0 is no trial, 1: the decisive ones code all of it.
     trials: usize,
 }
 
@@ -106,7 +106,7 @@ impl Preset {
             4 => (false, 1, 1, 2, 16),
             5..=6 => (false, 2, 2, 1, 8),
             7..=8 => (false, 2, 2, 1, 4),
-            _ => (false, 2, 3, 1, 2),
+            _ => (false, 2, 2, 1, 1),
         };
         Self { quick, features, memories, every, trials }
     }

@@ -22,6 +22,9 @@ const LEAST_LATER: usize = 60_000;
 const CLOSE: f64 = 1.15;
 /// So many of them at most.
 const FINAL: usize = 3;
+/// The same where the whole block decides.
+const CLOSE_WHOLE: f64 = 1.5;
+const FINAL_WHOLE: usize = 4;
 
 /// The choice with the fewest bytes at that bin width.
 pub fn choose(block: &Looked, mut layouts: Vec<Layout>, width: f64) -> Choice {
@@ -48,21 +51,23 @@ pub fn choose(block: &Looked, mut layouts: Vec<Layout>, width: f64) -> Choice {
         small.preset.quick = true;
         let mut bids: Vec<_> = layouts.into_iter().map(|l| (cost(&small, &l, start), l)).collect();
         bids.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let most = bids[0].0 * CLOSE;
-        layouts = bids.into_iter().take_while(|(cost, _)| *cost <= most).take(FINAL).map(|(_, l)| l).collect();
+        let (close, finalists) = if trials == 1 { (CLOSE_WHOLE, FINAL_WHOLE) } else { (CLOSE, FINAL) };
+        let most = bids[0].0 * close;
+        layouts = bids.into_iter().take_while(|(cost, _)| *cost <= most).take(finalists).map(|(_, l)| l).collect();
     }
-    let large = sample(block, (budget / 8).max(LEAST_LATER));
+    let part = (trials > 1).then(|| sample(block, (budget / 8).max(LEAST_LATER)));
+    let large = part.as_ref().unwrap_or(block);
     let alphas = if alpha.is_some() { &[][..] } else { &ALPHAS };
     let mut best = Choice { layout: layouts.swap_remove(0), alpha: start };
-    let mut least = if layouts.is_empty() && alphas.is_empty() { 0.0 } else { cost(&large, &best.layout, start) };
+    let mut least = if layouts.is_empty() && alphas.is_empty() { 0.0 } else { cost(large, &best.layout, start) };
     for layout in layouts {
-        let c = cost(&large, &layout, start);
+        let c = cost(large, &layout, start);
         if c < least {
             (best.layout, least) = (layout, c);
         }
     }
     for &alpha in alphas {
-        let c = cost(&large, &best.layout, alpha);
+        let c = cost(large, &best.layout, alpha);
         if c < least {
             (best.alpha, least) = (alpha, c);
         }
