@@ -4,10 +4,10 @@
 //! samples is inside. A file that is there is never touched: it was written by the version that introduced it.
 
 use lithify_codec::transform::TRANSFORMS;
-use lithify_codec::{Affine, ChunkSpec, Codec, Dtype, FieldStats, Promise, match_samples, testkit};
+use lithify_codec::{Affine, ChunkSpec, Codec, Dtype, FieldStats, MAGIC, Promise, match_samples, testkit};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/0");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(MAGIC[3].to_string());
     std::fs::create_dir_all(&folder)?;
     let mut names: Vec<&str> = TRANSFORMS.iter().map(|s| s.name).collect();
     names.extend(["lossless", "auto", "predict,quick=1"]);

@@ -30,7 +30,7 @@ pub use decode::{decode_chunk, decode_region, header};
 pub use probe::{Probe, settle};
 
 /// First bytes of every payload; the fourth is the format version.
-pub const MAGIC: [u8; 4] = *b"LTH\0";
+pub const MAGIC: [u8; 4] = *b"LTH\x01";
 /// Most dimensions of a chunk.
 pub const MAX_DIMS: usize = 8;
 

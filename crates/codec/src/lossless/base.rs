@@ -129,6 +129,8 @@ impl Base {
     /// The key nearest to a number in the samples' own units.
     #[inline]
     pub fn nearest<T: Sample>(self, v: f64) -> i64 {
+        // Sums of the largest numbers give one, whose sign depends on the machine.
+        let v = if v.is_nan() { f64::from_bits(0xfff8_0000_0000_0000) } else { v };
         match self {
             Self::Bits { shift } if T::DTYPE.is_float() => {
                 let (negative, magnitude) = split(T::from_f64(v));

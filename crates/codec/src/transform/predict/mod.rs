@@ -193,6 +193,7 @@ fn read_settings(src: &mut Reader<'_>, shape: &[usize]) -> Result<(Layout, Setti
         && (1..=ls::MAX_MEMORIES).contains(&memories)
         && every > 0
         && layout.fits(shape.len())
+        && width > 0.0
         && width.is_finite()
         && range[0].is_finite()
         && range[0] <= range[1]

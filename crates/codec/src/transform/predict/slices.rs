@@ -295,7 +295,10 @@ impl Slice<'_> {
                 let k = symbol((v[at] - prediction) * inverse);
                 let k = symbols.code(c, k, &p.pass, s, i, clues, &mut memory.symbols);
                 v[at] = prediction + k as f64 * width;
-                let errors = (learnt - feature(v[at], base, inverse)).abs().min(f32x4::splat(simd, MAX_ERROR));
+                let errors = (learnt - feature(v[at], base, inverse)).abs();
+                let most = f32x4::splat(simd, MAX_ERROR);
+                // The largest, too, for what is not a number: what `min` makes of that depends on the machine.
+                let errors = errors.simd_lt(most).select(errors, most);
                 memory.errors[j] = errors.into();
                 errors
             } else {
