@@ -253,6 +253,35 @@ fn ints_npy(value: impl Fn(i32) -> i32) -> Vec<u8> {
 }
 
 #[test]
+fn damaged_metadata_lose_no_variable_unsaid() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    npy(dir, "x.npy");
+    ok(dir, &["compress", "x.npy", "s.zarr", "-b", "abs=0.01", "--chunks", "dim_0=2"]);
+    let file = dir.join("s.zarr/x/zarr.json");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let squeezed: String = good.split_whitespace().collect();
+    for (from, to) in [
+        ("\"node_type\":\"array\"", "\"node_type\":\"arraz\""),
+        ("\"zarr_format\":3", "\"zarr_format\":7"),
+        ("\"name\":\"lithify\"", "\"name\":\"lithifx\""),
+        ("\"float32\"", "\"float64\""),
+        ("[4,40,50]", "[4,40,48]"),
+        ("[4,40,50]", "[2,40,50]"),
+        ("[2,40,50]", "[4,40,5]"),
+        ("[2,40,50]", "[5,40,50]"),
+    ] {
+        assert!(squeezed.contains(from), "{from} is not in {squeezed}");
+        std::fs::write(&file, squeezed.replace(from, to)).unwrap();
+        fails(dir, 3, "failed", &["verify", "s.zarr", "--against", "x.npy"]);
+        fails(dir, 4, "", &["decompress", "s.zarr", "y.nc"]);
+    }
+    std::fs::remove_file(&file).unwrap();
+    fails(dir, 3, "failed", &["verify", "s.zarr"]);
+    fails(dir, 4, "cannot be read", &["decompress", "s.zarr", "y.nc"]);
+}
+
+#[test]
 fn a_damaged_store_is_found_out() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path();
@@ -321,10 +350,11 @@ fn damage_to_coordinates_and_lost_variables_are_found_out() {
     fails(dir, 4, "TLAT", &["decompress", "s.zarr", "o.nc"]);
     std::fs::write(&chunk, good).unwrap();
     ok(dir, &["verify", "s.zarr"]);
-    std::fs::remove_dir_all(dir.join("s.zarr/KMT")).unwrap();
-    fails(dir, 3, "failed", &["verify", "s.zarr"]);
     std::fs::remove_file(dir.join("s.zarr/SSH/c/0/0/0")).unwrap();
     fails(dir, 4, "missing", &["decompress", "s.zarr", "o.nc"]);
+    std::fs::remove_dir_all(dir.join("s.zarr/KMT")).unwrap();
+    fails(dir, 3, "failed", &["verify", "s.zarr"]);
+    fails(dir, 4, "KMT", &["decompress", "s.zarr", "o.nc"]);
 }
 
 #[test]

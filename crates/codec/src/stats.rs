@@ -88,11 +88,19 @@ impl FieldStats {
         self.sum_sq += other.sum_sq;
     }
 
-    /// `max - min`; 0 if nothing is valid.
+    /// `max - min`, at most the largest number; 0 if nothing is valid.
     pub fn range(&self) -> f64 {
-        if self.n_valid == 0 { 0.0 } else { self.max - self.min }
+        let range = self.max - self.min;
+        match self.n_valid {
+            0 => 0.0,
+            _ if range > f64::MAX => f64::MAX,
+            _ => range,
+        }
     }
 }
+
+/// Below it, squares among the summands are subnormal, or 0.
+const LEAST_SQUARES: f64 = 1e-280;
 
 /// How far a reconstruction is from its original, physical units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -161,8 +169,13 @@ impl ErrorStats {
     }
 
     /// Relative Frobenius error; 0 without error, infinite if an all-zero field changed.
+    /// Infinite where the squares are too small for their sums to say anything.
     pub fn l2(&self) -> f64 {
-        if self.sum_sq_err == 0.0 { 0.0 } else { (self.sum_sq_err / self.field.sum_sq).sqrt() }
+        match self.field.sum_sq {
+            _ if self.max_abs == 0.0 => 0.0,
+            sum_sq if sum_sq < LEAST_SQUARES => f64::INFINITY,
+            sum_sq => (self.sum_sq_err / sum_sq).sqrt(),
+        }
     }
 
     /// Root mean square error.

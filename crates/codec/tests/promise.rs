@@ -96,6 +96,30 @@ fn for_all(n: usize, case: impl Fn(&Codec, usize) + Sync) {
 }
 
 #[test]
+fn holds_at_both_ends_of_the_numbers() {
+    let wave = |i: usize| (i as f64 * 0.02).sin() * if i.is_multiple_of(7) { 0.3 } else { 1.0 };
+    // The range overflows, squares underflow.
+    for (size, bound) in [(1.7e308, "range=1e-3"), (1e-200, "l2-block=1e-3"), (1e-310, "l2-block=1e-3")] {
+        for_all(1, |codec, _| {
+            let x: Vec<f64> = (0..600).map(|i| wave(i) * size).collect();
+            let samples = Samples::F64(x.clone());
+            let mut field = FieldStats::default();
+            field.add(&x, None, Affine::IDENTITY);
+            let promise: Promise = bound.parse().unwrap();
+            let spec = ChunkSpec { codec: codec.clone(), tolerance: promise.resolve(&field), ..ChunkSpec::lossless() };
+            let coded = encode_chunk(&samples, &[20, 30], &spec).unwrap();
+            let Samples::F64(y) = decode_chunk(&coded.bytes, &[20, 30]).unwrap() else { panic!("{codec}") };
+            let errors = || x.iter().zip(&y).map(|(x, y)| y / size - x / size);
+            let square = |v: f64| v * v;
+            let norm = (errors().map(square).sum::<f64>() / x.iter().map(|x| square(x / size)).sum::<f64>()).sqrt();
+            let largest = errors().fold(0.0, |m: f64, e| m.max(e.abs()));
+            assert!(if size > 1.0 { largest <= 2e-3 } else { norm <= 1.01e-3 }, "{codec} {bound}: {largest} {norm}");
+            assert!(promise.kept(&coded.stats), "{codec} {bound}: {:?}", coded.stats);
+        });
+    }
+}
+
+#[test]
 fn holds_for_every_codec_type_bound_field_and_shape() {
     for_all(Dtype::ALL.len() * BOUNDS.len(), |codec, i| {
         let (dtype, bound) = (Dtype::ALL[i % Dtype::ALL.len()], BOUNDS[i / Dtype::ALL.len()]);

@@ -113,6 +113,11 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// Variables and groups that were written and cannot be read now.
+    fn lost(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What an earlier lithify wrote about the variable at `path`: its bound, its errors, its lineage.
     fn certificate(&self, path: &str) -> Option<serde_json::Value> {
         let text = self.root().find(path).ok()?.attr("lithify")?.as_text()?;

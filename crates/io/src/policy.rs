@@ -195,7 +195,7 @@ pub fn missing_patterns(v: &Variable) -> Vec<u64> {
     bits.into_iter().collect()
 }
 
-/// The promise for each variable, by path; the last rule that fits wins, a named one over a general one.
+/// The promise for each variable, by path: all rules that name it together; where none does, all general ones together.
 ///
 /// # Errors
 /// [`Error::Invalid`] if a rule names a variable that is not there, or one that must not or cannot be lossy.
@@ -204,6 +204,16 @@ pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Pr
     let all = root.walk();
     let mut out: BTreeMap<String, Promise> = all.iter().map(|(p, _)| (p.clone(), Promise::lossless())).collect();
     let n_data = all.iter().filter(|(p, v)| roles[p].is_none() && v.dtype().is_some()).count();
+    let mut given: BTreeMap<(bool, String), Promise> = BTreeMap::new();
+    let mut add = |named: bool, path: &str, promise: &Promise| -> Result<Promise> {
+        let all = match given.remove(&(named, path.into())) {
+            // As if they had been joined by commas.
+            Some(before) => format!("{before},{promise}").parse()?,
+            None => promise.clone(),
+        };
+        given.insert((named, path.into()), all.clone());
+        Ok(all)
+    };
     for rule in rules.iter().filter(|r| r.variable.is_none()) {
         for (path, v) in &all {
             let packed = affine(v) != Affine::IDENTITY;
@@ -211,7 +221,7 @@ pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Pr
             // Packed integers have no mantissa to round.
             let packed = packed && !rule.promise.0.iter().any(|b| matches!(b, Bound::Bits(_)));
             if roles[path].is_none() && big && v.dtype().is_some_and(|d| d.is_float() || packed) {
-                out.insert(path.clone(), rule.promise.clone());
+                out.insert(path.clone(), add(false, path, &rule.promise)?);
             }
         }
     }
@@ -228,7 +238,7 @@ pub fn promises(root: &Group, rules: &[BoundRule]) -> Result<BTreeMap<String, Pr
             }
             check_type(path, v, &rule.promise)?;
         }
-        out.insert(path.into(), rule.promise.clone());
+        out.insert(path.into(), add(true, path, &rule.promise)?);
     }
     Ok(out)
 }
@@ -300,8 +310,10 @@ mod tests {
         let rules = |r: &[&str]| r.iter().map(|s| s.parse().unwrap()).collect::<Vec<BoundRule>>();
         let p = promises(&sample(), &rules(&["T:lossless", "abs=0.1", "small:rel=0.1"])).unwrap();
         assert!(p["T"].is_lossless() && !p["small"].is_lossless());
-        for bad in ["nope:abs=1", "xc:abs=1", "flag:abs=1"] {
-            assert!(promises(&sample(), &rules(&[bad])).is_err(), "{bad}");
+        let p = promises(&sample(), &rules(&["abs=0.1", "rel=0.5", "small:abs=2", "small:abs=1"])).unwrap();
+        assert_eq!((p["T"].to_string(), p["small"].to_string()), ("abs=0.1,rel=0.5".into(), "abs=2.0,abs=1.0".into()));
+        for bad in [&["nope:abs=1"][..], &["xc:abs=1"], &["flag:abs=1"], &["T:bits=4", "T:abs=1"]] {
+            assert!(promises(&sample(), &rules(bad)).is_err(), "{bad:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::chunks::{ChunkAt, chunk_grid, chunk_shape};
 use super::{Context, Progress, ordered};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats;
 use crate::model::{AttrValue, Attribute, Group, Source, Values, Variable};
 
@@ -20,6 +20,12 @@ pub fn decompress(
     context: &Context<'_>,
 ) -> Result<PathBuf> {
     super::check_output(out, force)?;
+    if let Some(path) = source.lost().first() {
+        return Err(Error::corrupt(
+            path,
+            "written with the store, but it cannot be read; extract what is wanted of the others",
+        ));
+    }
     let mut root = source.root().clone();
     if lineage {
         add_lineage(&mut root, "", source);

@@ -3,6 +3,7 @@
 //! Memory: at most `threads + 2` items exist at a time. Results do not depend on the number of threads.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, mpsc};
 
 use crate::error::Result;
@@ -21,7 +22,7 @@ pub fn run<I: Send, O: Send>(
     let threads = threads.clamp(1, n.max(1));
     let (to_work, jobs) = mpsc::sync_channel::<(usize, I)>(threads + 2);
     let jobs = Mutex::new(jobs);
-    let (done, results) = mpsc::channel::<(usize, Result<O>)>();
+    let (done, results) = mpsc::channel::<(usize, std::thread::Result<Result<O>>)>();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (jobs, work, done) = (&jobs, &work, done.clone());
@@ -32,7 +33,9 @@ pub fn run<I: Send, O: Send>(
                         Err(_) => return,
                     };
                     let Ok((i, item)) = job else { return };
-                    if done.send((i, work(i, item))).is_err() {
+                    // A panic is handed on, too: nobody else would answer for this item.
+                    let result = catch_unwind(AssertUnwindSafe(|| work(i, item)));
+                    if done.send((i, result)).is_err() {
                         return;
                     }
                 }
@@ -50,7 +53,7 @@ pub fn run<I: Send, O: Send>(
                 made += 1;
             }
             let Ok((i, result)) = results.recv() else { break };
-            waiting.insert(i, result);
+            waiting.insert(i, result.unwrap_or_else(|panic| resume_unwind(panic)));
             while let Some(result) = waiting.remove(&taken) {
                 take(taken, result?)?;
                 taken += 1;
@@ -64,6 +67,25 @@ pub fn run<I: Send, O: Send>(
 mod tests {
     use super::*;
     use crate::error::Error;
+
+    #[test]
+    fn a_panic_ends_it() {
+        for threads in [1, 2, 7] {
+            let all = || {
+                run(
+                    50,
+                    threads,
+                    Ok,
+                    |i, x: usize| {
+                        assert!(i != 20, "item 20");
+                        Ok(x)
+                    },
+                    |_, _| Ok(()),
+                )
+            };
+            assert!(catch_unwind(all).is_err());
+        }
+    }
 
     #[test]
     fn results_arrive_in_order() {

@@ -133,7 +133,13 @@ fn coded(
             let Some(payload) = payload else {
                 return Err(Error::corrupt(path, format!("chunk {:?} is missing", grid[i].index)));
             };
-            let shape = header(&payload)?.shape;
+            let h = header(&payload)?;
+            let shape = h.shape;
+            let fits = |d: usize| grid[i].count[d] <= shape[d] && shape[d] <= chunk[d];
+            if shape.len() != chunk.len() || !(0..chunk.len()).all(fits) || v.dtype() != Some(h.dtype) {
+                let what = format!("{} {shape:?} is stored where {:?} is declared", h.dtype, grid[i].count);
+                return Err(Error::corrupt(path, format!("chunk {:?}: {what}", grid[i].index)));
+            }
             let x = decode_chunk(&payload, &shape)
                 .map_err(|e| Error::corrupt(path, format!("chunk {:?}: {e}", grid[i].index)))?;
             let (mut errors, mut not_rounded) = (ErrorStats::default(), 0);

@@ -95,6 +95,12 @@ pub(super) fn is_array(meta: &Value) -> bool {
     meta.get("node_type").and_then(Value::as_str) == Some("array") || meta.get("dtype").is_some()
 }
 
+/// Whether metadata are a group's.
+pub(super) fn is_group(meta: &Value) -> bool {
+    let version = meta.get("zarr_format").and_then(Value::as_u64);
+    meta.get("node_type").and_then(Value::as_str) == Some("group") || version == Some(2)
+}
+
 /// Byte strings of fixed length, which zarrs does not know, as bytes or raw bits, which have the same codecs. Their length comes
 /// with the metadata.
 pub(super) fn bytes_as_integers(mut meta: Value) -> (Value, Option<usize>) {

@@ -155,8 +155,15 @@ impl ZarrSource {
             if foreign::is_array(&meta) {
                 match self.open_array(&name, &path, &meta, &attributes, ours) {
                     Ok(variable) => group.variables.push(variable),
-                    Err(e) => self.warnings.push(e.to_string()),
+                    Err(e) => {
+                        self.warnings.push(e.to_string());
+                        continue;
+                    }
                 }
+            } else if !foreign::is_group(&meta) {
+                self.warnings
+                    .push(Error::corrupt(&self.path, format!("{path} is neither an array nor a group")).to_string());
+                continue;
             } else {
                 let mut sub = Group { name, ..Group::default() };
                 self.fill_group(&mut sub, &format!("{path}/"), &attributes, order, ours, depth + 1)?;
@@ -216,6 +223,13 @@ impl ZarrSource {
             attrs,
             chunks: if ours { hint.filter(|c| c.len() == shape.len()) } else { Some(chunks) },
         };
+        // What the certificate says was written.
+        let written = attributes.get("lithify").filter(|_| layout.is_some()).cloned().unwrap_or_default();
+        if written["field"]["n"].as_u64().is_some_and(|n| n != shape.iter().map(|d| *d as u64).product::<u64>())
+            || written["source"]["dtype"].as_str().is_some_and(|t| t != type_name)
+        {
+            return Err(corrupt(format!("{type_name} {shape:?} is not what was written")));
+        }
         let fill = fill.map_or(0, |f| f.bits(0));
         let key = if path.is_empty() { name } else { path };
         self.arrays.insert(key.into(), OpenArray { array, shards: Mutex::default(), shape, stored, layout, fill });
@@ -253,13 +267,6 @@ impl ZarrSource {
     /// Bit pattern of the fill value of a variable of numbers; 0 for others.
     pub fn fill_bits(&self, path: &str) -> u64 {
         self.arrays.get(path).map_or(0, |a| a.fill)
-    }
-
-    /// Variables and groups that the store was written with and that cannot be read now.
-    pub fn lost(&self) -> Vec<String> {
-        let model = self.attribute("", attrs::MODEL).unwrap_or_default();
-        let noted = model["order"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        noted.filter(|path| !self.attributes.contains_key(*path)).map(str::to_string).collect()
     }
 
     /// Bytes of a variable's chunks in the store, indices of shards included, metadata not.
@@ -377,6 +384,12 @@ impl OpenArray {
 }
 
 impl Source for ZarrSource {
+    fn lost(&self) -> Vec<String> {
+        let model = self.attribute("", attrs::MODEL).unwrap_or_default();
+        let noted = model["order"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        noted.filter(|path| !self.attributes.contains_key(*path)).map(str::to_string).collect()
+    }
+
     fn root(&self) -> &Group {
         &self.root
     }
