@@ -255,7 +255,7 @@ impl ArrayToBytesCodecTraits for LithifyCodec {
         _: &CodecOptions,
     ) -> std::result::Result<ArrayBytes<'a>, CodecError> {
         let (dtype, shape) = (dtype_of(data_type)?, lengths(shape));
-        let stored = payload_shape(&bytes, dtype, &shape, &vec![0; shape.len()]).map_err(CodecError::Other)?;
+        let stored = payload_shape(&bytes, dtype, &shape).map_err(CodecError::Other)?;
         let block = decode_chunk(&bytes, &stored).map_err(other)?;
         if stored == shape {
             return Ok(samples_to_native(&block).into());
@@ -268,19 +268,13 @@ impl ArrayToBytesCodecTraits for LithifyCodec {
     }
 }
 
-/// The shape that a payload gives itself, if it may stand for a chunk of shape `chunk` of which at least `needed` lies in the array.
-pub(super) fn payload_shape(
-    payload: &[u8],
-    dtype: Dtype,
-    chunk: &[usize],
-    needed: &[usize],
-) -> std::result::Result<Vec<usize>, String> {
+/// The shape that a payload gives itself, if it may stand for a chunk of shape `chunk`; what it lacks is the fill value.
+pub(super) fn payload_shape(payload: &[u8], dtype: Dtype, chunk: &[usize]) -> std::result::Result<Vec<usize>, String> {
     let h = header(payload).map_err(|e| e.to_string())?;
     if h.dtype != dtype {
         return Err(format!("the payload holds {}, the array {dtype}", h.dtype));
     }
-    let fits = |d: usize| (needed[d]..=chunk[d]).contains(&h.shape[d]);
-    if h.shape.len() != chunk.len() || !(0..chunk.len()).all(fits) {
+    if h.shape.len() != chunk.len() || h.shape.iter().zip(chunk).any(|(have, most)| have > most) {
         return Err(format!("a payload of shape {:?} does not fit a chunk of shape {chunk:?}", h.shape));
     }
     Ok(h.shape)

@@ -43,6 +43,8 @@ struct OpenArray {
     stored: foreign::Stored,
     layout: Option<Layout>,
     fill: u64,
+    /// A certificate says what was written, and that is all there is.
+    certified: bool,
 }
 
 impl std::fmt::Debug for OpenArray {
@@ -225,14 +227,29 @@ impl ZarrSource {
         };
         // What the certificate says was written.
         let written = attributes.get("lithify").filter(|_| layout.is_some()).cloned().unwrap_or_default();
-        if written["field"]["n"].as_u64().is_some_and(|n| n != shape.iter().map(|d| *d as u64).product::<u64>())
-            || written["source"]["dtype"].as_str().is_some_and(|t| t != type_name)
-        {
+        let n_written = written["field"]["n"].as_u64();
+        let grown = n_written.is_some_and(|n| has_grown(n, &shape));
+        let other_n = n_written.is_some_and(|n| n != shape.iter().map(|d| *d as u64).product::<u64>());
+        if (other_n && !grown) || written["source"]["dtype"].as_str().is_some_and(|t| t != type_name) {
             return Err(corrupt(format!("{type_name} {shape:?} is not what was written")));
+        }
+        if grown {
+            self.warnings.push(format!("{name}: more was written after its certificate, which says nothing of that"));
         }
         let fill = fill.map_or(0, |f| f.bits(0));
         let key = if path.is_empty() { name } else { path };
-        self.arrays.insert(key.into(), OpenArray { array, shards: Mutex::default(), shape, stored, layout, fill });
+        self.arrays.insert(
+            key.into(),
+            OpenArray {
+                certified: !written.is_null() && !grown,
+                array,
+                shards: Mutex::default(),
+                shape,
+                stored,
+                layout,
+                fill,
+            },
+        );
         Ok(variable)
     }
 
@@ -303,29 +320,37 @@ impl ZarrSource {
         let n = chunk.len();
         let first: Vec<usize> = (0..n).map(|d| start[d] / chunk[d]).collect();
         let grid: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).div_ceil(chunk[d]) - first[d]).collect();
-        let single = grid.iter().all(|n| *n == 1);
         let mut out = None;
         for (offset, _) in block::tiles(&grid, &vec![1; n]) {
             let at: Vec<usize> = (0..n).map(|d| first[d] + offset[d]).collect();
             let origin: Vec<usize> = (0..n).map(|d| at[d] * chunk[d]).collect();
-            let needed: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
+            let inside: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
             let low: Vec<usize> = (0..n).map(|d| start[d].max(origin[d])).collect();
-            let part: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).min(origin[d] + needed[d]) - low[d]).collect();
             let Some(payload) = self.payload(path, &at)? else {
                 // Zarr lets chunks be absent; where a certificate says what was written, every one of them was.
-                if self.certificate(path).is_some() {
+                if open.certified {
                     return Err(self.damaged(path, &at, "the chunk is missing"));
                 }
                 continue;
             };
-            let stored = payload_shape(&payload, dtype, chunk, &needed).map_err(|e| self.damaged(path, &at, e))?;
+            let stored = payload_shape(&payload, dtype, chunk).map_err(|e| self.damaged(path, &at, e))?;
+            if open.certified && (0..n).any(|d| stored[d] < inside[d]) {
+                return Err(self.damaged(path, &at, format!("{stored:?} is stored, {inside:?} was written")));
+            }
+            let high: Vec<usize> =
+                (0..n).map(|d| (start[d] + count[d]).min(origin[d] + stored[d].min(inside[d]))).collect();
+            // Writers that do not know where the array ends leave out what is only fill.
+            if (0..n).any(|d| high[d] <= low[d]) {
+                continue;
+            }
+            let part: Vec<usize> = (0..n).map(|d| high[d] - low[d]).collect();
             let region = Region { start: (0..n).map(|d| low[d] - origin[d]).collect(), count: part.clone() };
             let samples = match region.is_all(&stored) {
                 true => decode_chunk(&payload, &stored),
                 false => decode_region(&payload, &stored, &region),
             }
             .map_err(|e| self.damaged(path, &at, e))?;
-            if single {
+            if part == count {
                 return Ok(samples);
             }
             let target: Vec<usize> = (0..n).map(|d| low[d] - start[d]).collect();
@@ -432,6 +457,14 @@ impl Source for ZarrSource {
             "Zarr v3"
         }
     }
+}
+
+/// Whether an array of this shape had `n` samples when it was shorter in one dimension.
+fn has_grown(n: u64, shape: &[usize]) -> bool {
+    (0..shape.len()).any(|d| {
+        let others: u64 = (0..shape.len()).filter(|i| *i != d).map(|i| shape[i] as u64).product();
+        others > 0 && n > 0 && n.is_multiple_of(others) && n / others < shape[d] as u64
+    })
 }
 
 /// Runs a part of zarrs, some codecs of which index damaged data unchecked, and makes its panics errors.
