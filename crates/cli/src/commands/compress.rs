@@ -114,26 +114,7 @@ fn achieved(o: &Outcome) -> String {
 }
 
 fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
-    let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
-    let variables: Vec<Value> = outcomes
-        .iter()
-        .map(|o| {
-            let e = &o.stats;
-            json!({
-                "name": o.path, "dtype": o.dtype.map(|d| d.name()), "shape": o.shape, "codec": o.codec,
-                "bound": o.promise.to_string(), "resolved": o.resolved.to_string(),
-                "achieved": {
-                    "max_abs": finite(e.max_abs), "max_rel": finite(e.max_rel), "l2": finite(e.l2()), "psnr": finite(e.psnr()),
-                    "rmse": finite(e.rmse()), "bias": finite(e.bias()),
-                },
-                "n": e.field.n, "n_valid": e.field.n_valid, "n_escapes": o.n_escapes,
-                "n_trials": o.n_trials, "n_encodes": o.n_encodes,
-                "raw_bytes": o.raw_bytes, "stored_bytes": o.stored_bytes, "ratio": ratio(o.raw_bytes, o.stored_bytes),
-                "bits_per_value": o.stored_bytes as f64 * 8.0 / e.field.n.max(1) as f64,
-                "seconds": o.seconds, "mb_per_s": o.raw_bytes as f64 / 1e6 / o.seconds.max(1e-6),
-            })
-        })
-        .collect();
+    let variables: Vec<Value> = outcomes.iter().map(Outcome::json).collect();
     let raw: u64 = outcomes.iter().map(|o| o.raw_bytes).sum();
     json!({"output": path, "raw_bytes": raw, "stored_bytes": stored, "ratio": ratio(raw, stored), "variables": variables})
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::job::verify::{Verdict, verify};
 use lithify_io::zarr::ZarrSource;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::raw_bytes;
 use crate::args::Verify;
@@ -22,7 +22,7 @@ pub fn run(a: &Verify) -> Result<()> {
     if a.running.json {
         println!(
             "{}",
-            json!({"store": a.store, "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(json).collect::<Vec<_>>()})
+            json!({"store": a.store, "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(Verdict::json).collect::<Vec<_>>()})
         );
     } else {
         print!("{}", table(&verdicts));
@@ -49,16 +49,4 @@ fn table(verdicts: &[Verdict]) -> String {
         })
         .collect();
     render(&["variable", "bound", "max abs", "l2", "passes", "verdict"], &rows)
-}
-
-fn json(v: &Verdict) -> Value {
-    let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
-    json!({
-        "name": v.path,
-        "bound": v.promise.as_ref().map(ToString::to_string),
-        "ok": v.problems.is_empty(),
-        "problems": v.problems,
-        "errors": v.stats.map(|s| json!({"max_abs": finite(s.max_abs), "max_rel": finite(s.max_rel), "l2": finite(s.l2()), "psnr": finite(s.psnr()), "n_changed": s.n_changed})),
-        "lineage": v.lineage,
-    })
 }

@@ -10,6 +10,7 @@
 //! 6. The certificate is written as attribute `lithify`.
 
 mod budget;
+mod plan;
 mod spool;
 
 use std::collections::BTreeMap;
@@ -26,14 +27,16 @@ use lithify_codec::{
 };
 use serde_json::{Value, json};
 
+pub use self::plan::plan_layouts;
+use self::plan::{jobs, layouts};
 use self::spool::Spool;
-use super::chunks::{ChunkAt, chunk_grid, chunk_shape, shard_shape};
+use super::chunks::{ChunkAt, chunk_grid, shard_shape};
 use super::information::information;
 use super::{Context, Progress, ordered};
 use crate::error::{Error, Result};
 use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
-use crate::zarr::{Layout, ZarrWriter, configuration_of};
+use crate::zarr::{ZarrWriter, configuration_of};
 
 /// Chunks on which a shared step is searched.
 const PROBES: usize = 4;
@@ -108,43 +111,11 @@ pub fn compress(
     }
     super::check_output(out, options.force)?;
     let root = select_variables(source.root(), &options.variables)?;
-    let promises = policy::promises(&root, &options.bounds)?;
-    let roles = policy::roles(&root);
-    for dim in options.chunks.keys() {
-        if !root.walk().iter().any(|(_, v)| v.dims.contains(dim)) {
-            return Err(Error::invalid("--chunks names a dimension that no variable has", dim));
-        }
-    }
-    let mut jobs = Vec::new();
-    let mut layouts = BTreeMap::new();
-    for (path, v) in root.walk() {
-        let promise = promises[&path].clone();
-        let ours = !policy::is_plain(roles[&path]) && (v.len() >= policy::SMALL || !promise.is_lossless());
-        let Some(dtype) = v.dtype().filter(|_| ours) else { continue };
-        let job = Job {
-            source,
-            path: path.clone(),
-            v: v.clone(),
-            dtype,
-            promise,
-            options,
-            chunk: chunk_of(v, dtype, &options.chunks),
-        };
-        layouts.insert(path, Layout { chunk: job.chunk.clone(), shard: job.shard(), configuration: json!({}) });
-        jobs.push(job);
-    }
+    let jobs = jobs(source, &root, options)?;
     for warning in source.warnings() {
         warn(warning);
     }
-    // Layouts carry each variable's resolved specification, so first passes and step searches come before the store is defined.
-    let mut plans = Vec::new();
-    for job in &jobs {
-        let plan = job.plan(context)?;
-        if let Some(layout) = layouts.get_mut(&job.path) {
-            layout.configuration = configuration_of(&plan.spec, &job.promise.to_string());
-        }
-        plans.push(plan);
-    }
+    let (plans, layouts) = layouts(&jobs, context)?;
     let mut writer = ZarrWriter::create(out)?;
     writer.define(&root, &layouts)?;
     let mut outcomes = Vec::new();
@@ -193,16 +164,6 @@ fn select_variables(root: &Group, names: &[String]) -> Result<Group> {
     let mut out = root.clone();
     prune(&mut out, "", &keep);
     Ok(out)
-}
-
-fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>) -> Vec<usize> {
-    let mut chunk = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
-    for (c, (dim, len)) in chunk.iter_mut().zip(v.dims.iter().zip(&v.shape)) {
-        if let Some(n) = asked.get(dim) {
-            *c = (*n).clamp(1, (*len).max(1));
-        }
-    }
-    chunk
 }
 
 /// What is decided before the chunks of a variable are encoded.

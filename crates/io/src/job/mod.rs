@@ -5,6 +5,7 @@ pub mod compress;
 pub mod decompress;
 pub mod information;
 pub mod ordered;
+mod report;
 pub mod select;
 pub mod verify;
 

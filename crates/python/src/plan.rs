@@ -1,0 +1,75 @@
+//! What is decided before anything is coded: which variables, in which chunks, with which configuration.
+
+use lithify_codec::{Affine, ChunkSpec, Codec, Promise, Tolerance};
+use lithify_io::job::compress::plan_layouts;
+use lithify_io::zarr::configuration_of;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::chunk::{dict, field_of_dict};
+use crate::errors;
+use crate::jobs::{Asked, run};
+use crate::source::PySource;
+
+/// Chunk, shard and configuration of each variable that the codec will code, by path. The data are read as far as bounds need it.
+#[pyfunction]
+#[pyo3(signature = (tree, read, bounds, codec, effort, chunks, variables, threads))]
+#[allow(clippy::too_many_arguments)] // one caller, in Python, with names
+pub fn plan<'py>(
+    py: Python<'py>,
+    tree: &Bound<'py, PyDict>,
+    read: Py<PyAny>,
+    bounds: Vec<String>,
+    codec: &str,
+    effort: u8,
+    chunks: Vec<(String, usize)>,
+    variables: Vec<String>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let source = PySource::new(tree, read)?;
+    let options = Asked { bounds, codec, effort, chunks, variables, force: false }.options()?;
+    let layouts = run(py, threads, None, |context| plan_layouts(&source, &options, context));
+    let layouts = layouts.map_err(|e| source.take_raised().unwrap_or(e))?;
+    let out = PyDict::new(py);
+    for (path, l) in layouts {
+        let layout = dict!(py, {"chunk": l.chunk, "shard": l.shard, "configuration": l.configuration.to_string()});
+        out.set_item(path, layout)?;
+    }
+    Ok(out)
+}
+
+/// The codec's configuration, as JSON, for a bound and what it needs to know of the whole variable.
+#[pyfunction]
+#[pyo3(signature = (bound, codec, effort, scale, offset, missing, field=None, step=None))]
+#[allow(clippy::too_many_arguments)] // one caller, in Python, with names
+pub fn configure(
+    bound: &str,
+    codec: &str,
+    effort: u8,
+    scale: f64,
+    offset: f64,
+    missing: Vec<u64>,
+    field: Option<&Bound<'_, PyDict>>,
+    step: Option<f64>,
+) -> PyResult<String> {
+    let promise: Promise = bound.parse().map_err(errors::codec)?;
+    let field = field.map(field_of_dict).transpose()?;
+    if field.is_none() && promise.needs_field() || promise.needs_bits() {
+        return Err(PyValueError::new_err(format!("{promise} needs the whole variable: compress a dataset instead")));
+    }
+    let mut tolerance = promise.resolve(&field.unwrap_or_default());
+    if tolerance.lossless {
+        tolerance = Tolerance::LOSSLESS;
+    }
+    let exact = tolerance.lossless || tolerance.bits.is_some();
+    let spec = ChunkSpec {
+        codec: if exact { Codec::Lossless } else { codec.parse().map_err(errors::codec)? },
+        tolerance,
+        affine: Affine { scale, offset },
+        missing,
+        step,
+        effort,
+    };
+    Ok(configuration_of(&spec, bound).to_string())
+}
