@@ -50,7 +50,7 @@ fn attrs_to_dict<'py>(py: Python<'py>, attrs: &[Attribute]) -> PyResult<Bound<'p
 /// The inverse of [`to_dict`].
 pub fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Group> {
     let dims: Vec<(String, usize, bool)> = get(dict, "dims")?.extract()?;
-    let list = |key: &str| -> PyResult<Vec<Bound<'_, PyDict>>> { Ok(get(dict, key)?.extract()?) };
+    let list = |key: &str| -> PyResult<Vec<Bound<'_, PyDict>>> { get(dict, key)?.extract() };
     Ok(Group {
         name: get(dict, "name")?.extract()?,
         dims: dims.into_iter().map(|(name, len, unlimited)| Dimension { name, len, unlimited }).collect(),
