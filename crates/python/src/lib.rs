@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header};
+    use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header, pack};
     #[pymodule_export]
     use super::errors::{BoundError, CorruptError};
     #[pymodule_export]

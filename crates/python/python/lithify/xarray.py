@@ -91,8 +91,14 @@ def encoding(
             chunk, shard = tuple(c[0] for c in ds[name].chunks), None
         # A name and a configuration, not an object of ours: an encoding is copied, compared and written by others.
         serializer = {"name": "lithify", "configuration": json.loads(layout["configuration"])}
-        out[name] = {"chunks": chunk, "shards": shard, "filters": (), "compressors": (), "serializer": serializer}
+        codecs = {"chunks": chunk, "shards": shard, "filters": (), "compressors": (), "serializer": serializer}
+        # xarray takes an encoding instead of the variable's own, not on top of it: packing would be lost, and with it what the bound means.
+        out[name] = {k: v for k, v in ds[name].encoding.items() if k in CF} | codecs
     return out
+
+
+#: Encodings that say what stored values mean.
+CF = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 
 
 def _per_chunk(rule: str) -> str:
