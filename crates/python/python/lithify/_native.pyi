@@ -9,7 +9,27 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer
 
 __version__: str
-__all__: list[str]
+__all__ = [
+    "BoundError",
+    "CorruptError",
+    "Source",
+    "__version__",
+    "compare",
+    "compress",
+    "compress_file",
+    "configure",
+    "decode",
+    "decode_many",
+    "decompress_file",
+    "encode",
+    "encode_many",
+    "field_stats",
+    "header",
+    "join",
+    "pack",
+    "plan",
+    "verify_store",
+]
 
 class BoundError(ValueError): ...
 class CorruptError(ValueError): ...
@@ -25,6 +45,7 @@ def pack(
 ) -> tuple[bytes, dict[str, Any]]: ...
 def decode(payload: Buffer, start: Sequence[int] | None = None, count: Sequence[int] | None = None) -> NDArray[Any]: ...
 def decode_many(payloads: Sequence[Buffer]) -> list[NDArray[Any]]: ...
+def join(axis: int, payloads: Sequence[Buffer]) -> bytes: ...
 def header(payload: Buffer) -> dict[str, Any]: ...
 def field_stats(array: NDArray[Any], configuration: str) -> dict[str, Any]: ...
 def compare(
