@@ -1,8 +1,13 @@
 //! Single chunks: arrays to payloads and back. A configuration is that of the Zarr codec, as JSON.
 
+use std::time::Instant;
+
+use lithify_codec::information::{BitPairs, SHARE};
 use lithify_codec::mask::Mask;
+use lithify_codec::objective::shared_step;
 use lithify_codec::{
-    Affine, Dtype, ErrorStats, FieldStats, Region, Samples, decode_chunk, decode_region, encode_chunk, match_samples,
+    Affine, ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Region, Samples, Tolerance, decode_chunk,
+    decode_region, encode_chunk, match_samples,
 };
 use lithify_io::zarr::spec_of;
 use lithify_metrics::Comparer;
@@ -14,6 +19,7 @@ use rayon::prelude::*;
 
 use crate::arrays::{array_of, samples_of};
 use crate::errors;
+use crate::jobs::check_effort;
 
 /// Sets keys of a dictionary.
 macro_rules! dict {
@@ -33,7 +39,8 @@ pub fn encode<'py>(
     configuration: &str,
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyDict>)> {
     let (samples, shape) = samples_of(array)?;
-    let coded = py.detach(|| encode_one(&samples, &shape, configuration))?;
+    let spec = spec_from(configuration, &samples)?;
+    let coded = py.detach(|| encode_one(&samples, &shape, &spec))?;
     Ok((PyBytes::new(py, &coded.bytes), coded.report(py)?))
 }
 
@@ -45,10 +52,93 @@ pub fn encode_many<'py>(
     configuration: &str,
 ) -> PyResult<Vec<(Bound<'py, PyBytes>, Bound<'py, PyDict>)>> {
     let all = arrays.iter().map(samples_of).collect::<PyResult<Vec<_>>>()?;
-    let coded: PyResult<Vec<Coded>> =
-        py.detach(|| all.into_par_iter().map(|(x, shape)| encode_one(&x, &shape, configuration)).collect());
+    let coded: PyResult<Vec<Coded>> = py.detach(|| {
+        all.into_par_iter().map(|(x, shape)| encode_one(&x, &shape, &spec_from(configuration, &x)?)).collect()
+    });
     coded?.iter().map(|c| Ok((PyBytes::new(py, &c.bytes), c.report(py)?))).collect()
 }
+
+/// Payload of one array that keeps a promise about the whole of it, and what became of it.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one caller, in Python, with names
+pub fn pack<'py>(
+    py: Python<'py>,
+    array: &Bound<'py, PyAny>,
+    bound: &str,
+    codec: &str,
+    effort: u8,
+    scale: f64,
+    offset: f64,
+    missing: Vec<u64>,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyDict>)> {
+    let promise: Promise = bound.parse().map_err(errors::codec)?;
+    let mut spec = ChunkSpec {
+        codec: codec.parse().map_err(errors::codec)?,
+        affine: Affine { scale, offset },
+        missing,
+        effort,
+        ..ChunkSpec::lossless()
+    };
+    let (x, shape) = samples_of(array)?;
+    let coded = py.detach(|| {
+        let promise = settle_promise(promise, &x, &shape, &mut spec)?;
+        encode_keeping(&promise, &x, &shape, spec)
+    })?;
+    Ok((PyBytes::new(py, &coded.bytes), coded.report(py)?))
+}
+
+/// Resolves a promise for an array that is one chunk; what it came to goes into `spec`.
+fn settle_promise(promise: Promise, x: &Samples, shape: &[usize], spec: &mut ChunkSpec) -> PyResult<Promise> {
+    if promise.budget(1).is_some() {
+        let what = "ratio= and bytes= are searched for in datasets: use lithify.to_zarr or lithify.compress_file";
+        return Err(PyValueError::new_err(what));
+    }
+    check_effort(spec.effort)?;
+    let promise = if promise.needs_bits() {
+        let mut pairs = BitPairs::new(shape.len());
+        match_samples!(x, v => pairs.add(v, shape, &vec![0; shape.len()], &spec.missing));
+        promise.with_bits(pairs.information(x.dtype()).mantissa_bits_for(SHARE))
+    } else {
+        promise
+    };
+    let mut field = FieldStats::default();
+    if promise.needs_field() {
+        let valid = valid_of(x, &spec.missing);
+        match_samples!(x, v => field.add(v, valid.as_deref(), spec.affine));
+    }
+    spec.tolerance = promise.resolve(&field);
+    if spec.tolerance.lossless {
+        spec.tolerance = Tolerance::LOSSLESS;
+    }
+    if spec.tolerance.lossless || spec.tolerance.bits.is_some() {
+        spec.codec = Codec::Lossless;
+    }
+    Ok(promise)
+}
+
+/// Encodes until norms hold, too: with a finer step where one is missed, without loss in the end.
+fn encode_keeping(promise: &Promise, x: &Samples, shape: &[usize], mut spec: ChunkSpec) -> PyResult<Coded> {
+    if let Some(mse) = spec.tolerance.mse {
+        if matches!(spec.codec, Codec::Auto) {
+            spec.codec = lithify_codec::auto::choose(&[(x, shape)], &spec).map_err(errors::codec)?;
+        }
+        let mut probes = [Probe::new(x, shape, &spec).map_err(errors::codec)?];
+        spec.step = Some(shared_step(&mut probes, mse * 0.999));
+    }
+    for _ in 0..STEPS {
+        let coded = encode_one(x, shape, &spec)?;
+        if promise.kept(&coded.stats) {
+            return Ok(coded);
+        }
+        spec.step = spec.step.map(|s| s * FINER);
+    }
+    let exact = ChunkSpec { codec: Codec::Lossless, tolerance: Tolerance::LOSSLESS, step: None, ..spec };
+    encode_one(x, shape, &exact)
+}
+
+/// Tries of a norm, each with a step finer by this factor.
+const STEPS: usize = 5;
+const FINER: f64 = 0.9;
 
 /// A coded array with its checksums.
 struct Coded {
@@ -58,11 +148,16 @@ struct Coded {
     codec: &'static str,
     source_crc: u32,
     decoded_crc: u32,
+    seconds: f64,
 }
 
-fn encode_one(samples: &Samples, shape: &[usize], configuration: &str) -> PyResult<Coded> {
-    let spec = spec_of(&json_of(configuration)?, samples.dtype()).map_err(errors::io)?;
-    let coded = encode_chunk(samples, shape, &spec).map_err(errors::codec)?;
+fn spec_from(configuration: &str, samples: &Samples) -> PyResult<ChunkSpec> {
+    spec_of(&json_of(configuration)?, samples.dtype()).map_err(errors::io)
+}
+
+fn encode_one(samples: &Samples, shape: &[usize], spec: &ChunkSpec) -> PyResult<Coded> {
+    let started = Instant::now();
+    let coded = encode_chunk(samples, shape, spec).map_err(errors::codec)?;
     let decoded_crc = lithify_codec::header(&coded.bytes).map_err(errors::codec)?.decoded_crc32c;
     Ok(Coded {
         stats: coded.stats,
@@ -71,6 +166,7 @@ fn encode_one(samples: &Samples, shape: &[usize], configuration: &str) -> PyResu
         source_crc: samples.crc32c(),
         decoded_crc,
         bytes: coded.bytes,
+        seconds: started.elapsed().as_secs_f64(),
     })
 }
 
@@ -81,6 +177,7 @@ impl Coded {
         out.set_item("codec", self.codec)?;
         out.set_item("source_crc32c", self.source_crc)?;
         out.set_item("decoded_crc32c", self.decoded_crc)?;
+        out.set_item("seconds", self.seconds)?;
         Ok(out)
     }
 }
@@ -139,7 +236,7 @@ pub fn field_stats<'py>(
     configuration: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (x, _) = samples_of(array)?;
-    let spec = spec_of(&json_of(configuration)?, x.dtype()).map_err(errors::io)?;
+    let spec = spec_from(configuration, &x)?;
     let field = py.detach(|| {
         let mut field = FieldStats::default();
         let valid = valid_of(&x, &spec.missing);

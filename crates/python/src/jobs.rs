@@ -29,9 +29,7 @@ pub struct Asked<'a> {
 impl Asked<'_> {
     /// Parsed and checked.
     pub fn options(self) -> PyResult<Options> {
-        if !(1..=9).contains(&self.effort) {
-            return Err(errors::io(lithify_io::Error::invalid("effort must be 1 to 9", self.effort)));
-        }
+        check_effort(self.effort)?;
         let bounds = self.bounds.iter().map(|b| b.parse().map_err(errors::codec));
         Ok(Options {
             bounds: bounds.collect::<PyResult<_>>()?,
@@ -41,6 +39,14 @@ impl Asked<'_> {
             variables: self.variables,
             force: self.force,
         })
+    }
+}
+
+/// Fails unless it is one of the levels.
+pub fn check_effort(effort: u8) -> PyResult<()> {
+    match effort {
+        1..=9 => Ok(()),
+        _ => Err(errors::io(lithify_io::Error::invalid("effort must be 1 to 9", effort))),
     }
 }
 

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header};
+    use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header, pack};
     #[pymodule_export]
     use super::distributed::{bit_pairs, check_output, judge, mantissa_bits, outline, shard, skeleton, unshard};
     #[pymodule_export]

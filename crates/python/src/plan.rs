@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 
 use crate::chunk::{dict, field_of_dict};
 use crate::errors;
-use crate::jobs::{Asked, run};
+use crate::jobs::{Asked, check_effort, run};
 use crate::source::PySource;
 
 /// Chunk, shard and configuration of each variable that the codec will code, by path. The data are read as far as bounds need it and
@@ -64,6 +64,8 @@ pub fn configure(
 ) -> PyResult<String> {
     let promise: Promise = bound.parse().map_err(errors::codec)?;
     let field = field.map(field_of_dict).transpose()?;
+    let codec: Codec = codec.parse().map_err(errors::codec)?;
+    check_effort(effort)?;
     if field.is_none() && promise.needs_field() || promise.needs_bits() {
         return Err(PyValueError::new_err(format!("{promise} needs the whole variable: compress a dataset instead")));
     }
@@ -73,7 +75,7 @@ pub fn configure(
     }
     let exact = tolerance.lossless || tolerance.bits.is_some();
     let spec = ChunkSpec {
-        codec: if exact { Codec::Lossless } else { codec.parse().map_err(errors::codec)? },
+        codec: if exact { Codec::Lossless } else { codec },
         tolerance,
         affine: Affine { scale, offset },
         missing,

@@ -22,7 +22,7 @@ def native(array: ArrayLike) -> NDArray[Any]:
 def pattern(value: Any, dtype: np.dtype[Any]) -> int:
     """Bits of a value as the dtype holds it, as an unsigned number."""
     one = np.asarray(value, dtype=dtype)
-    if one.ndim or not (np.array_equal(one, value) or one != one):
+    if one.ndim or (dtype.kind != "f" and one != value):
         raise ValueError(f"the fill value {value!r} is no single {dtype}")
     return int.from_bytes(one.astype(one.dtype.newbyteorder("<")).tobytes(), "little")
 
@@ -63,8 +63,6 @@ def compress(
         For a dtype that cannot be compressed.
     ValueError
         For a bound, codec or fill value that makes no sense.
-    BoundError
-        For a norm that cannot be reached.
     """
     a = array if isinstance(array, np.ndarray) else np.asarray(array)
     if isinstance(a, np.ma.MaskedArray):
@@ -78,15 +76,10 @@ def compress(
         a = np.where(np.broadcast_to(np.asarray(mask, dtype=bool), a.shape), np.asarray(fill_value, a.dtype), a)
     a = native(a)
     missing = [] if fill_value is None else [pattern(fill_value, a.dtype)]
-    field = None
-    if any(name in bound for name in ("range", "l2", "psnr")):
-        plain = _native.configure("lossless", codec, effort, scale, offset, missing)
-        field = _native.field_stats(a, plain)
-    configuration = _native.configure(bound, codec, effort, scale, offset, missing, field)
-    return _native.encode(a, configuration)[0]
+    return _native.pack(a, bound, codec, effort, float(scale), float(offset), missing)[0]
 
 
-def decompress(payload: Any, region: tuple[slice, ...] | None = None) -> NDArray[Any]:
+def decompress(payload: Any, region: slice | tuple[slice, ...] | None = None) -> NDArray[Any]:
     """The array in a payload, or a region of it.
 
     Parameters
@@ -106,6 +99,7 @@ def decompress(payload: Any, region: tuple[slice, ...] | None = None) -> NDArray
     if region is None:
         return _native.decode(payload)
     shape = _native.header(payload)["shape"]
+    region = region if isinstance(region, tuple) else (region,)
     if len(region) != len(shape):
         raise ValueError(f"the array has {len(shape)} dimensions, the region {len(region)}")
     start, count = [], []

@@ -36,11 +36,10 @@ def compress_file(
     Returns what ``--json`` prints: for each variable its bound, the errors achieved, bytes, ratio. `threads` of 0 is one per core; the
     output does not depend on it.
     """
-    return json.loads(
-        _native.compress_file(
-            input, output, rules(bound), codec, effort, chunk_rules(chunks), variables or [], force, threads, progress
-        )
-    )
+    cut, only = chunk_rules(chunks), variables or []
+    text = _native.compress_file(input, output, rules(bound), codec, effort, cut, only, force, threads, progress)
+    report: dict[str, Any] = json.loads(text)
+    return report
 
 
 def decompress_file(
@@ -169,9 +168,10 @@ class StoredVariable:
         #: What was promised and achieved, where lithify wrote it.
         self.certificate: dict[str, Any] | None = None if text is None else json.loads(text)
         layout = store.native.layout(path)
-        self.chunk, self.shard, configuration = layout if layout is not None else (None, None, "null")
-        #: Configuration of the Zarr codec.
-        self.configuration: dict[str, Any] | None = json.loads(configuration)
+        #: Shapes of what one payload and one shard hold, and the Zarr codec's configuration; None for other codecs.
+        self.chunk: list[int] | None = layout[0] if layout else None
+        self.shard: list[int] | None = layout[1] if layout else None
+        self.configuration: dict[str, Any] | None = json.loads(layout[2]) if layout else None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -185,14 +185,15 @@ class StoredVariable:
 
     def read(self, start: list[int], count: list[int]) -> NDArray[Any]:
         """The block ``[start, start + count)``, in C order."""
-        block = self._store.native.read(self.path, start, count)
+        block: Any = self._store.native.read(self.path, start, count)
         if self.type == "char":
             return np.frombuffer(block, dtype="S1").reshape(count)
         if self.type == "string":
             out = np.empty(len(block), dtype=object)
             out[:] = block
             return out.reshape(count)
-        return block
+        numbers: NDArray[Any] = block
+        return numbers
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         key = key if isinstance(key, tuple) else (key,)
@@ -202,7 +203,9 @@ class StoredVariable:
         if len(key) > len(self.shape):
             raise IndexError(f"{self.path} has {len(self.shape)} dimensions")
         key = key + (slice(None),) * (len(self.shape) - len(key))
-        start, count, after = [], [], []
+        start: list[int] = []
+        count: list[int] = []
+        after: list[Any] = []
         for k, n in zip(key, self.shape, strict=True):
             if isinstance(k, slice):
                 r = range(n)[k]
@@ -219,7 +222,8 @@ class StoredVariable:
                 after.append(0)
             else:
                 raise IndexError("indices are integers, slices and one ellipsis; load first for others")
-        return self.read(start, count)[tuple(after)]
+        part: NDArray[Any] = self.read(start, count)[tuple(after)]
+        return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[...], dtype=dtype)

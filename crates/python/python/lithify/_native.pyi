@@ -2,25 +2,50 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 __version__: str
+__all__ = [
+    "BoundError",
+    "CorruptError",
+    "Source",
+    "__version__",
+    "compare",
+    "compress",
+    "compress_file",
+    "configure",
+    "decode",
+    "decode_many",
+    "decompress_file",
+    "encode",
+    "encode_many",
+    "field_stats",
+    "header",
+    "join",
+    "pack",
+    "plan",
+    "verify_store",
+]
 
 class BoundError(ValueError): ...
 class CorruptError(ValueError): ...
 
-Path = str | os.PathLike[str]
-Progress = Callable[[str, int, int], None]
-Read = Callable[[str, tuple[int, ...], tuple[int, ...]], NDArray[Any] | bytes | list[str]]
+_Path = str | os.PathLike[str]
+_Progress = Callable[[str, int, int], None]
+_Read = Callable[[str, tuple[int, ...], tuple[int, ...]], NDArray[Any] | bytes | list[str]]
 
 def encode(array: NDArray[Any], configuration: str) -> tuple[bytes, dict[str, Any]]: ...
 def encode_many(arrays: Sequence[NDArray[Any]], configuration: str) -> list[tuple[bytes, dict[str, Any]]]: ...
+def pack(
+    array: NDArray[Any], bound: str, codec: str, effort: int, scale: float, offset: float, missing: Sequence[int]
+) -> tuple[bytes, dict[str, Any]]: ...
 def decode(payload: Buffer, start: Sequence[int] | None = None, count: Sequence[int] | None = None) -> NDArray[Any]: ...
 def decode_many(payloads: Sequence[Buffer]) -> list[NDArray[Any]]: ...
+def join(axis: int, payloads: Sequence[Buffer]) -> bytes: ...
 def header(payload: Buffer) -> dict[str, Any]: ...
 def field_stats(array: NDArray[Any], configuration: str) -> dict[str, Any]: ...
 def compare(
@@ -38,7 +63,7 @@ def configure(
 ) -> str: ...
 def plan(
     tree: dict[str, Any],
-    read: Read,
+    read: _Read,
     bounds: Sequence[str],
     codec: str,
     effort: int,
@@ -76,8 +101,8 @@ def skeleton(
     previous: dict[str, str],
 ) -> str: ...
 def compress_file(
-    input: Path,
-    output: Path,
+    input: _Path,
+    output: _Path,
     bounds: Sequence[str],
     codec: str,
     effort: int,
@@ -85,12 +110,12 @@ def compress_file(
     variables: Sequence[str],
     force: bool,
     threads: int,
-    progress: Progress | None = None,
+    progress: _Progress | None = None,
 ) -> str: ...
 def compress(
     tree: dict[str, Any],
-    read: Read,
-    output: Path,
+    read: _Read,
+    output: _Path,
     bounds: Sequence[str],
     codec: str,
     effort: int,
@@ -98,15 +123,15 @@ def compress(
     variables: Sequence[str],
     force: bool,
     threads: int,
-    progress: Progress | None = None,
+    progress: _Progress | None = None,
 ) -> str: ...
 def decompress_file(
-    input: Path, output: Path, force: bool, lineage: bool, threads: int, progress: Progress | None = None
+    input: _Path, output: _Path, force: bool, lineage: bool, threads: int, progress: _Progress | None = None
 ) -> os.PathLike[str]: ...
-def verify_store(store: Path, against: Path | None, threads: int, progress: Progress | None = None) -> str: ...
-@disjoint_base
+def verify_store(store: _Path, against: _Path | None, threads: int, progress: _Progress | None = None) -> str: ...
+@final
 class Source:
-    def __new__(cls, path: Path) -> Source: ...
+    def __new__(cls, path: _Path) -> Source: ...
     def tree(self) -> dict[str, Any]: ...
     def read(self, path: str, start: Sequence[int], count: Sequence[int]) -> Any: ...
     def certificate(self, path: str) -> str | None: ...

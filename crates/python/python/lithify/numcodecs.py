@@ -22,7 +22,7 @@ from . import _native
 from ._arrays import native, pattern
 
 
-class Lithify(Codec):
+class Lithify(Codec):  # type: ignore[misc]
     """Error-bounded compression of arrays with a shape; each chunk keeps the bound by itself.
 
     Parameters

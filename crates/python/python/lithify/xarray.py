@@ -60,8 +60,11 @@ def to_zarr(
     What ``lithify compress --json`` prints.
     """
     tree, read = as_tree(ds)
-    arguments = (rules(bound), codec, effort, chunk_rules(chunks), [], force, threads, progress)
-    return json.loads(_native.compress(tree, read, store, *arguments))
+    cut = chunk_rules(chunks)
+    report: dict[str, Any] = json.loads(
+        _native.compress(tree, read, store, rules(bound), codec, effort, cut, [], force, threads, progress)
+    )
+    return report
 
 
 def encoding(
@@ -87,12 +90,19 @@ def encoding(
     out = {}
     for name, layout in plan.items():
         chunk, shard = tuple(layout["chunk"]), layout["shard"] and tuple(layout["shard"])
-        if ds[name].chunks is not None and not chunks:
-            chunk, shard = tuple(c[0] for c in ds[name].chunks), None
+        cut = ds[name].chunks
+        if cut is not None and not chunks:
+            chunk, shard = tuple(c[0] for c in cut), None
         # A name and a configuration, not an object of ours: an encoding is copied, compared and written by others.
         serializer = {"name": "lithify", "configuration": json.loads(layout["configuration"])}
-        out[name] = {"chunks": chunk, "shards": shard, "filters": (), "compressors": (), "serializer": serializer}
+        codecs = {"chunks": chunk, "shards": shard, "filters": (), "compressors": (), "serializer": serializer}
+        # xarray takes an encoding instead of the variable's own, not on top of it: packing would be lost, and with it what the bound means.
+        out[name] = {k: v for k, v in ds[name].encoding.items() if k in CF} | codecs
     return out
+
+
+#: Encodings that say what stored values mean.
+CF = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 
 
 def _per_chunk(rule: str) -> str:
@@ -301,7 +311,7 @@ class LithifyDataStore(AbstractDataStore):
 class LithifyArray(BackendArray):
     """A variable that is read when it is indexed; another process opens the file anew."""
 
-    def __init__(self, manager: CachingFileManager, stored: StoredVariable) -> None:
+    def __init__(self, manager: CachingFileManager[Store], stored: StoredVariable) -> None:
         self.manager = manager
         self.path = stored.path
         self.shape = stored.shape

@@ -130,7 +130,7 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
     # Parts of chunks.
 
     async def decode_partial(
-        self, batch_info: Iterable[tuple[ByteGetter, tuple[Any, ...], ArraySpec]]
+        self, batch_info: Iterable[tuple[ByteGetter, Any, ArraySpec]]
     ) -> Iterable[NDBuffer | None]:
         batch = list(batch_info)
         fetched = await asyncio.gather(*(getter.get(prototype=spec.prototype) for getter, _, spec in batch))
@@ -138,12 +138,12 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
         return await asyncio.to_thread(_decode_parts, jobs)
 
     async def _decode_partial_single(
-        self, byte_getter: ByteGetter, selection: tuple[Any, ...], chunk_spec: ArraySpec
+        self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
         return next(iter(await self.decode_partial([(byte_getter, selection, chunk_spec)])))
 
     async def _encode_partial_single(
-        self, byte_setter: ByteSetter, chunk_array: NDBuffer, selection: tuple[Any, ...], chunk_spec: ArraySpec
+        self, byte_setter: ByteSetter, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
     ) -> None:
         box = _box(selection, chunk_spec.shape)
         whole = box is not None and all(
@@ -160,7 +160,7 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
         self,
         old: Buffer | None,
         value: NDBuffer,
-        selection: tuple[Any, ...],
+        selection: Any,
         box: list[tuple[int, int]] | None,
         spec: ArraySpec,
     ) -> bytes | None:
@@ -192,8 +192,8 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
         return _native.encode(native(array), text)[0]
 
 
-def _bytes(buffer: Buffer) -> Any:
-    return buffer.as_numpy_array()
+def _bytes(buffer: Buffer | None) -> Any:
+    return b"" if buffer is None else buffer.as_numpy_array()
 
 
 def _buffer(spec: ArraySpec, array: np.ndarray[Any, Any]) -> NDBuffer:
