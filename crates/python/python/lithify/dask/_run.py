@@ -43,7 +43,7 @@ def run(tasks: list[Any], client: Any, retries: int, told: Callable[[int, Any], 
     futures = client.compute(tasks, retries=retries)
     results: list[Any] = [None] * len(tasks)
     try:
-        for future, result in distributed.as_completed(futures, with_results=True):
+        for future, result in distributed.as_completed(futures, loop=client.loop, with_results=True):
             i = place[future.key]
             results[i] = result
             if told:
