@@ -127,6 +127,12 @@ def test_a_file_is_read_by_the_workers(client: Any, data: Path, tmp_path: Path) 
     assert lithify.verify(tmp_path / "b.zarr", data / "cesm-T.nc")["ok"]
 
 
+def test_the_engine_reads_on_the_workers(client: Any, data: Path, tmp_path: Path) -> None:
+    with xr.open_dataset(data / "cesm-T.nc", engine="lithify", chunks={}) as ds:
+        lithify.dask.compress(ds, tmp_path / "a.zarr", {"T": "abs=0.1"}, effort=1, client=client)
+        assert abs(lithify.open_store(tmp_path / "a.zarr")["T"][...] - ds["T"].values).max() <= 0.1
+
+
 def test_what_was_lossy_before_is_said_and_written_down(ds: xr.Dataset, tmp_path: Path) -> None:
     lithify.to_zarr(ds[["t"]], tmp_path / "first.zarr", "abs=0.1", **CUT)
     for name, run in [("a.zarr", lithify.compress_file), ("b.zarr", lithify.dask.compress)]:
