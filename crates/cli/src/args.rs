@@ -86,6 +86,10 @@ pub struct Compress {
     /// Draw original, reconstruction and error of a slice of the first lossy variable
     #[arg(long, value_name = "FILE.png")]
     pub picture: Option<PathBuf>,
+    /// Have a Dask cluster do it, given its scheduler's address. Workers must see both paths; the Python package must be installed
+    /// ($LITHIFY_PYTHON, or python3)
+    #[arg(long, value_name = "tcp://HOST:PORT", conflicts_with = "picture")]
+    pub dask: Option<String>,
     /// Replace an output that exists
     #[arg(short, long)]
     pub force: bool,

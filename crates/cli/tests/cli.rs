@@ -369,3 +369,32 @@ fn help_completions_and_man_pages_are_derived() {
     ok(dir, &["man", "man"]);
     assert!(dir.join("man/lithify-compress.1").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_job_is_handed_over_to_python_as_it_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    npy(dir, "a.npy");
+    let stub = |text: &str| {
+        let path = dir.join("python");
+        // A process of its own writes it: a program that is open for writing here, or in what another test starts, does not run.
+        let write = ["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > python && chmod +x python", "sh", text];
+        assert!(Command::new("sh").args(write).current_dir(dir).status().unwrap().success());
+        let args = "compress a.npy b.zarr --dask tcp://h:1 -b T:abs=0.5 -b rel=1e-3,abs=2 --chunks x=3,y=4 --vars T,U -f --json --effort 7";
+        let mut run = Command::new(env!("CARGO_BIN_EXE_lithify"));
+        let out = run.args(args.split(' ')).current_dir(dir).env("LITHIFY_PYTHON", &path).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, out, _) = stub("[ $1 = -c ] || echo \"$@\"");
+    let handed = "-m lithify.dask --scheduler tcp://h:1 --bound=T:abs=0.5 --bound=rel=0.001,abs=2.0 --codec=auto --effort=7 \
+                  --chunks=x=3,y=4 --vars=T,U --force --json -- a.npy b.zarr\n";
+    assert_eq!((code, out.as_str()), (Some(0), handed));
+    // Its messages and its exit code are ours.
+    let (code, _, err) = stub("[ $1 = -c ] || { echo 'it says no' >&2; exit 3; }");
+    assert_eq!((code, err.as_str()), (Some(3), "it says no\n"));
+    let (code, _, err) = stub("exit 1");
+    assert!(code == Some(1) && err.contains("pip install 'lithify[dask]'"), "{err}");
+    fails(dir, 2, "--picture", &["compress", "a.npy", "b.zarr", "--dask", "tcp://h:1", "--picture", "p.png"]);
+}

@@ -79,6 +79,25 @@ impl BitPairs {
         }
     }
 
+    /// All counts, to be handed to another process.
+    pub fn counts(&self) -> Vec<u64> {
+        let of = |a: &Axis| [&[a.pairs][..], &a.first, &a.second, &a.both].concat();
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// The inverse of [`BitPairs::counts`]; `None` if they are of another number of dimensions.
+    pub fn from_counts(n_dims: usize, counts: &[u64]) -> Option<Self> {
+        let mut out = Self::new(n_dims);
+        let mut counts = counts.iter().copied();
+        for axis in &mut out.0 {
+            axis.pairs = counts.next()?;
+            for slot in axis.first.iter_mut().chain(&mut axis.second).chain(&mut axis.both) {
+                *slot = counts.next()?;
+            }
+        }
+        counts.next().is_none().then_some(out)
+    }
+
     /// The real information of samples of a floating-point type.
     pub fn information(&self, dtype: Dtype) -> Information {
         let n_bits = 8 * dtype.size();
@@ -264,6 +283,8 @@ mod tests {
             parts.merge(&part);
         }
         assert_eq!(whole, parts);
+        assert_eq!(BitPairs::from_counts(3, &whole.counts()), Some(parts));
+        assert_eq!(BitPairs::from_counts(2, &whole.counts()), None);
         let ok = |v: f32| v.is_finite() && v != -9999.0;
         let slow = (0..x.len()).filter(|i| i % 11 > 0 && ok(x[*i]) && ok(x[i - 1])).count() as u64;
         assert_eq!(whole.0[2].pairs, slow);

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use lithify_codec::{Dtype, Samples};
+use lithify_codec::{Dtype, FieldStats, Samples};
 
 use crate::error::{Error, Result};
 
@@ -123,6 +123,20 @@ pub trait Source: Send + Sync {
         let text = self.root().find(path).ok()?.attr("lithify")?.as_text()?;
         serde_json::from_str(text).ok()
     }
+
+    /// What is known of the values of the variable at `path`: nobody will read them to find out.
+    fn known(&self, _path: &str) -> Known {
+        Known::default()
+    }
+}
+
+/// What is known of a variable's values before they are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// Statistics of the valid samples, physical units.
+    pub field: Option<FieldStats>,
+    /// Mantissa bits that `bits=auto` keeps.
+    pub bits: Option<u32>,
 }
 
 /// A file or store being written under a temporary name. Dropping it without [`Sink::finish`] leaves nothing behind.

@@ -179,11 +179,13 @@ pub fn verify_store(
     Ok(json!({"store": store, "ok": ok, "variables": variables}).to_string())
 }
 
-fn report(path: &std::path::Path, outcomes: &[Outcome]) -> String {
+/// Outcomes as the command line prints them.
+pub fn report(path: &std::path::Path, outcomes: &[Outcome]) -> String {
     json!({"output": path, "variables": outcomes.iter().map(Outcome::json).collect::<Vec<_>>()}).to_string()
 }
 
-fn warn(py: Python<'_>, warnings: &[String]) -> PyResult<()> {
+/// Warnings as Python's.
+pub fn warn(py: Python<'_>, warnings: &[String]) -> PyResult<()> {
     let category = py.get_type::<PyRuntimeWarning>();
     for w in warnings {
         let text = std::ffi::CString::new(w.replace('\0', " "))?;

@@ -5,6 +5,7 @@
 
 mod arrays;
 mod chunk;
+mod distributed;
 mod errors;
 mod jobs;
 mod plan;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header, pack};
+    #[pymodule_export]
+    use super::distributed::{bit_pairs, check_output, judge, mantissa_bits, outline, shard, skeleton, unshard};
     #[pymodule_export]
     use super::errors::{BoundError, CorruptError};
     #[pymodule_export]

@@ -1,7 +1,10 @@
 //! What is decided before anything is coded: which variables, in which chunks, with which configuration.
 
+use std::collections::BTreeMap;
+
 use lithify_codec::{Affine, ChunkSpec, Codec, Promise, Tolerance};
 use lithify_io::job::compress::plan_layouts;
+use lithify_io::model::Known;
 use lithify_io::zarr::configuration_of;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -12,9 +15,10 @@ use crate::errors;
 use crate::jobs::{Asked, check_effort, run};
 use crate::source::PySource;
 
-/// Chunk, shard and configuration of each variable that the codec will code, by path. The data are read as far as bounds need it.
+/// Chunk, shard and configuration of each variable that the codec will code, by path. The data are read as far as bounds need it and
+/// `known` does not say: statistics (see `field_stats`) and mantissa bits by path, either of them None.
 #[pyfunction]
-#[pyo3(signature = (tree, read, bounds, codec, effort, chunks, variables, threads))]
+#[pyo3(signature = (tree, read, bounds, codec, effort, chunks, variables, threads, known=None))]
 #[allow(clippy::too_many_arguments)] // one caller, in Python, with names
 pub fn plan<'py>(
     py: Python<'py>,
@@ -26,8 +30,13 @@ pub fn plan<'py>(
     chunks: Vec<(String, usize)>,
     variables: Vec<String>,
     threads: usize,
+    known: Option<BTreeMap<String, (Option<Bound<'py, PyDict>>, Option<u32>)>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let source = PySource::new(tree, read)?;
+    let known = known.unwrap_or_default().into_iter().map(|(path, (field, bits))| {
+        let field = field.as_ref().map(field_of_dict).transpose()?;
+        Ok((path, Known { field, bits }))
+    });
+    let source = PySource::new(tree, read)?.with_known(known.collect::<PyResult<_>>()?);
     let options = Asked { bounds, codec, effort, chunks, variables, force: false }.options()?;
     let layouts = run(py, threads, None, |context| plan_layouts(&source, &options, context));
     let layouts = layouts.map_err(|e| source.take_raised().unwrap_or(e))?;

@@ -1,9 +1,10 @@
 //! Open files for Python, and Python objects as files for the jobs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use lithify_io::model::{Group, Values};
+use lithify_io::model::{Group, Known, Values};
 use lithify_io::zarr::ZarrSource;
 use lithify_io::{formats, model};
 use pyo3::prelude::*;
@@ -111,6 +112,8 @@ impl Source {
 pub struct PySource {
     root: Group,
     read: Py<PyAny>,
+    known: BTreeMap<String, Known>,
+    previous: BTreeMap<String, serde_json::Value>,
     /// What the function raised; the job ends with an error of its own.
     raised: Mutex<Option<PyErr>>,
 }
@@ -118,7 +121,18 @@ pub struct PySource {
 impl PySource {
     /// From the dictionary that [`Source::tree`] gives.
     pub fn new(tree: &Bound<'_, PyDict>, read: Py<PyAny>) -> PyResult<Self> {
-        Ok(Self { root: tree::from_dict(tree)?, read, raised: Mutex::default() })
+        let (known, previous) = Default::default();
+        Ok(Self { root: tree::from_dict(tree)?, read, known, previous, raised: Mutex::default() })
+    }
+
+    /// With what is known of variables before they are read.
+    pub fn with_known(self, known: BTreeMap<String, Known>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// With what an earlier lithify wrote about variables.
+    pub fn with_previous(self, previous: BTreeMap<String, serde_json::Value>) -> Self {
+        Self { previous, ..self }
     }
 
     /// What the function raised, if it did.
@@ -152,6 +166,15 @@ impl model::Source for PySource {
                 error
             })
         })
+    }
+
+    fn certificate(&self, path: &str) -> Option<serde_json::Value> {
+        let noted = || serde_json::from_str(self.root.find(path).ok()?.attr("lithify")?.as_text()?).ok();
+        self.previous.get(path).cloned().or_else(noted)
+    }
+
+    fn known(&self, path: &str) -> Known {
+        self.known.get(path).copied().unwrap_or_default()
     }
 
     fn format(&self) -> &'static str {

@@ -169,3 +169,10 @@ def test_other_threads_run_meanwhile() -> None:
     t.join()
     inside = sum(begin < s < end for s in ticks)
     assert inside >= 3, "the interpreter was held all the time"
+
+
+def test_arrays_at_odd_addresses_are_taken() -> None:
+    x = smooth((30, 40))
+    odd = np.frombuffer(b"\0" + x.tobytes(), "u1")[1:].view("f4").reshape(x.shape)
+    assert not odd.flags.aligned
+    assert lithify.compress(odd, "abs=0.01") == lithify.compress(x, "abs=0.01")

@@ -22,6 +22,9 @@ pub fn run(a: &Compress) -> Result<()> {
         )
         .into());
     }
+    if let Some(scheduler) = &a.dask {
+        return super::dask::run(a, scheduler);
+    }
     let source = formats::open(&a.input)?;
     let options = Options {
         bounds: a.bounds.clone(),

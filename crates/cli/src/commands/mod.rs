@@ -3,6 +3,7 @@
 pub mod bits;
 pub mod compare;
 pub mod compress;
+pub mod dask;
 pub mod decompress;
 pub mod extract;
 pub mod info;

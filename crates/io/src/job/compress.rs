@@ -10,6 +10,7 @@
 //! 6. The certificate is written as attribute `lithify`.
 
 mod budget;
+pub mod distributed;
 mod plan;
 mod spool;
 
@@ -238,21 +239,33 @@ impl Job<'_> {
         Ok(field)
     }
 
-    /// Everything that is decided before the chunks are encoded.
-    fn plan(&self, context: &Context<'_>) -> Result<Plan> {
-        let mut spec = ChunkSpec {
+    /// What is known before any data are read.
+    fn spec(&self) -> ChunkSpec {
+        ChunkSpec {
             codec: self.options.codec.clone(),
             tolerance: Tolerance::LOSSLESS,
             affine: policy::affine(&self.v),
             missing: policy::missing_patterns(&self.v),
             step: None,
             effort: self.options.effort,
+        }
+    }
+
+    /// Everything that is decided before the chunks are encoded.
+    fn plan(&self, context: &Context<'_>) -> Result<Plan> {
+        let (mut spec, known) = (self.spec(), self.source.known(&self.path));
+        let field = match known.field {
+            Some(field) => field,
+            None if self.promise.needs_field() => self.first_pass(&spec, context)?,
+            None => FieldStats::default(),
         };
-        let field = if self.promise.needs_field() { self.first_pass(&spec, context)? } else { FieldStats::default() };
         let mut resolved = self.promise.clone();
         if resolved.needs_bits() {
-            let known = information(self.source, &self.path, &self.v, self.dtype, &self.chunk, context)?;
-            resolved = resolved.with_bits(known.mantissa_bits_for(SHARE));
+            let count = || information(self.source, &self.path, &self.v, self.dtype, &self.chunk, context);
+            resolved = resolved.with_bits(match known.bits {
+                Some(bits) => bits,
+                None => count()?.mantissa_bits_for(SHARE),
+            });
         }
         spec.tolerance = resolved.resolve(&field);
         if spec.tolerance.lossless {
@@ -399,8 +412,7 @@ impl Job<'_> {
                 warn(format!("{}: {} does not reach {}; kept lossless", self.path, spec.codec.name(), self.promise));
                 spec = ChunkSpec { codec: Codec::Lossless, tolerance: Tolerance::LOSSLESS, step: None, ..spec };
             } else {
-                let achieved = stats.sum_sq_err / stats.field.n_valid.max(1) as f64;
-                spec.step = Some(step * ((mse / achieved).sqrt() * 0.995).min(0.98));
+                spec.step = Some(finer(step, mse, stats));
             }
         }
     }
@@ -436,12 +448,18 @@ impl Job<'_> {
                 coded.n_escapes += e.n_escapes;
                 coded.source_crc = crc_of_crcs(coded.source_crc, source_crc);
                 coded.decoded_crc = crc_of_crcs(coded.decoded_crc, lithify_codec::header(&e.bytes)?.decoded_crc32c);
-                *coded.codecs.entry(e.codec).or_default() += 1;
+                *coded.codecs.entry(e.codec.into()).or_default() += 1;
                 put(&grid[i], e.bytes)
             },
         )?;
         Ok(coded)
     }
+}
+
+/// The next step where a norm was missed.
+fn finer(step: f64, mse: f64, stats: &ErrorStats) -> f64 {
+    let achieved = stats.sum_sq_err / stats.field.n_valid.max(1) as f64;
+    step * ((mse / achieved).sqrt() * 0.995).min(0.98)
 }
 
 /// By how much a step could be wider with the norm still kept; 1 where other bounds have a say.
@@ -478,12 +496,12 @@ struct CodedVariable {
     n_escapes: u64,
     source_crc: u32,
     decoded_crc: u32,
-    codecs: BTreeMap<&'static str, usize>,
+    codecs: BTreeMap<String, usize>,
 }
 
 impl CodedVariable {
     fn main_codec(&self) -> String {
-        self.codecs.iter().max_by_key(|(_, n)| **n).map_or("lossless", |(name, _)| name).into()
+        self.codecs.iter().max_by_key(|(_, n)| **n).map_or("lossless".into(), |(name, _)| name.clone())
     }
 }
 

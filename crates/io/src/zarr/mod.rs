@@ -13,6 +13,7 @@ mod foreign;
 mod metadata;
 mod plain;
 mod read;
+pub mod shard;
 mod store;
 #[cfg(test)]
 mod tests;

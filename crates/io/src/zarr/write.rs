@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::attrs::MODEL;
 use super::plain::Plain;
 use super::store::Output;
-use super::{Layout, metadata};
+use super::{Layout, metadata, shard};
 use crate::error::{Error, Result};
 use crate::model::{Group, Sink, Values};
 
@@ -276,9 +276,7 @@ impl Sink for ZarrWriter {
 impl Shard {
     /// Payloads, then the index with its checksum.
     fn write(mut self, path: &str, out: &mut Output) -> Result<u64> {
-        let index: Vec<u8> = self.index.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
-        self.bytes.extend_from_slice(&index);
-        self.bytes.extend_from_slice(&crc32c::crc32c(&index).to_le_bytes());
+        self.bytes.extend(shard::index_bytes(&self.index));
         out.put(&key(path, &self.at), &self.bytes)?;
         Ok(self.bytes.len() as u64)
     }

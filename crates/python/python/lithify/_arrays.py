@@ -12,11 +12,12 @@ from . import _native
 
 
 def native(array: ArrayLike) -> NDArray[Any]:
-    """The array in C order and this machine's byte order; a copy only where it has to be."""
+    """The array in C order and this machine's byte order, aligned; a copy only where it has to be."""
     a = np.asarray(array)
     if not a.dtype.isnative:
         a = a.astype(a.dtype.newbyteorder("="))
-    return a if a.flags.c_contiguous else np.ascontiguousarray(a).reshape(a.shape)
+    # Arrays that came over a network may lie at odd addresses.
+    return a if a.flags.c_contiguous and a.flags.aligned else np.array(a, order="C")
 
 
 def pattern(value: Any, dtype: np.dtype[Any]) -> int:

@@ -70,7 +70,36 @@ def plan(
     chunks: Sequence[tuple[str, int]],
     variables: Sequence[str],
     threads: int,
+    known: dict[str, tuple[dict[str, Any] | None, int | None]] | None = None,
 ) -> dict[str, dict[str, Any]]: ...
+def check_output(path: Path, force: bool) -> None: ...
+def outline(
+    tree: dict[str, Any],
+    bounds: Sequence[str],
+    codec: str,
+    effort: int,
+    chunks: Sequence[tuple[str, int]],
+    variables: Sequence[str],
+) -> dict[str, dict[str, Any]]: ...
+def bit_pairs(array: NDArray[Any], origin: Sequence[int], configuration: str) -> list[int]: ...
+def mantissa_bits(counts: Sequence[int], n_dims: int, dtype: str) -> int: ...
+def shard(payloads: Sequence[bytes | None]) -> bytes: ...
+def unshard(shard: Buffer, n: int) -> list[bytes | None]: ...
+def judge(
+    bound: str, configuration: str, dtype: str, chunks: Sequence[dict[str, Any]], attempt: int
+) -> str | None: ...
+def skeleton(
+    tree: dict[str, Any],
+    read: Read,
+    output: Path,
+    bounds: Sequence[str],
+    codec: str,
+    effort: int,
+    chunks: Sequence[tuple[str, int]],
+    variables: Sequence[str],
+    encoded: dict[str, dict[str, Any]],
+    previous: dict[str, str],
+) -> str: ...
 def compress_file(
     input: _Path,
     output: _Path,

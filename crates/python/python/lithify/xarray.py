@@ -119,6 +119,12 @@ def _per_chunk(rule: str) -> str:
 
 def as_tree(ds: xr.Dataset) -> tuple[dict[str, Any], Any]:
     """A dataset as the native half sees files: a tree of names, and a function that reads blocks of encoded values."""
+    tree, encoders = tree_of(ds)
+    return tree, lambda path, start, count: encoders[path].read(start, count)
+
+
+def tree_of(ds: xr.Dataset) -> tuple[dict[str, Any], dict[str, _Encoder]]:
+    """A dataset as a tree of names, and its variables."""
     variables, attrs = xr.conventions.encode_dataset_coordinates(ds)
     encoders = {str(name): _Encoder(str(name), v) for name, v in variables.items()}
     unlimited = set(ds.encoding.get("unlimited_dims", ()))
@@ -130,7 +136,7 @@ def as_tree(ds: xr.Dataset) -> tuple[dict[str, Any], Any]:
         "groups": [],
         "classic": False,
     }
-    return tree, lambda path, start, count: encoders[path].read(start, count)
+    return tree, encoders
 
 
 class _Encoder:
