@@ -187,9 +187,8 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
         array[selection] = new
         if not spec.config.write_empty_chunks and _buffer(spec, array).all_equal(_fill(spec)):
             return None
-        # Lossy values must not pass through the codec again.
-        text = self.text if old is None else _native.configure("lossless", "auto", 5, 1.0, 0.0, [])
-        return _native.encode(native(array), text)[0]
+        # Lossy values must not pass through the codec again, and what was never written is the fill value, exactly.
+        return _native.encode(native(array), _native.configure("lossless", "auto", 5, 1.0, 0.0, []))[0]
 
 
 def _bytes(buffer: Buffer | None) -> Any:
