@@ -113,7 +113,7 @@ def large(folder: Path, gb: float) -> None:
 
 
 def speed(folder: Path) -> None:
-    n, rounds, times = 24, 3, {1: [], 2: []}  # type: ignore[var-annotated]
+    n, rounds, times = 48, 3, {1: [], 2: []}  # type: ignore[var-annotated]
     ds = dataset(n, "T")
     print(f"speed: {ds.nbytes / 1e6:.0f} MB, one and two processes in turns, {os.cpu_count()} cores", flush=True)
     for _ in range(rounds):
