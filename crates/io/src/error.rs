@@ -39,6 +39,9 @@ pub enum Error {
     /// Bounds that the data cannot keep together; what they can is said.
     #[error("{0}")]
     Unreachable(String),
+    /// Somebody else is changing the store.
+    #[error("{}: another append is running; wait for it to end", .0.display())]
+    Busy(PathBuf),
     /// The work was interrupted.
     #[error("interrupted; nothing was left behind")]
     Interrupted,

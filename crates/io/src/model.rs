@@ -4,6 +4,7 @@
 //! A variable's shape is that of its dimensions, in order, C order (last fastest). Data stay in the file until
 //! [`Source::read`] asks for a part of them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lithify_codec::{Dtype, FieldStats, Samples};
@@ -224,6 +225,12 @@ impl Group {
         let mut out = Vec::new();
         go(self, "", &mut out);
         out
+    }
+
+    /// Names of all dimensions that can grow.
+    pub fn unlimited(&self) -> BTreeSet<String> {
+        let own = self.dims.iter().filter(|d| d.unlimited).map(|d| d.name.clone());
+        own.chain(self.groups.iter().flat_map(Self::unlimited)).collect()
     }
 
     /// The variable at `path`.

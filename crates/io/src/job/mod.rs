@@ -1,5 +1,7 @@
 //! Whole files: what the command line and the Python package run.
 
+pub mod append;
+mod certificate;
 pub mod chunks;
 pub mod compress;
 pub mod decompress;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use lithify_codec::{
     Affine, Dtype, ErrorStats, FieldStats, Promise, Sample, Samples, Tolerance, decode_chunk, header, match_samples,
+    parts,
 };
 use serde_json::Value;
 
+use super::certificate::{checksum, crc_of_crcs, parts_said};
 use super::chunks::chunk_grid;
-use super::compress::crc_of_crcs;
 use super::{Context, Progress, ordered};
 use crate::error::{Error, Result};
 use crate::model::{DataType, Source, Values, Variable};
@@ -28,6 +29,13 @@ pub struct Verdict {
     pub problems: Vec<String>,
     /// Lossy passes so far.
     pub lineage: Vec<Value>,
+}
+
+/// A payload that stands alone, or one of those that a payload was joined from: where it lies along the dimension of the parts.
+struct Piece {
+    start: usize,
+    stop: usize,
+    crc: u32,
 }
 
 /// Checks every chunk of every variable of `store`, against `original` if there is one.
@@ -117,8 +125,9 @@ fn coded(
     if n_chunks as u64 > store.bytes_stored(path)? {
         return Err(Error::corrupt(path, format!("{n_chunks} chunks are declared, more than there are bytes")));
     }
+    let (axis, said_of_parts) = parts_said(certificate, &v.dims, &v.shape)?;
     let grid = chunk_grid(&v.shape, chunk, None);
-    let mut checksums = BTreeMap::new();
+    let mut checksums: BTreeMap<Vec<usize>, Vec<Piece>> = BTreeMap::new();
     let (mut stats, mut n_not_rounded) = (ErrorStats::default(), 0);
     ordered::run(
         grid.len(),
@@ -150,10 +159,19 @@ fn coded(
                 add(&mut errors, &want, &have, &missing, affine)?;
                 not_rounded = rounded.map_or(0, |t| n_broken(&t, &want, &have, affine));
             }
-            Ok((x.crc32c(), errors, not_rounded, payload.len()))
+            // What a payload was joined from was written piece by piece, and so was what is said of it.
+            let pieces = parts(&payload)?.into_iter().map(|p| {
+                let first = |d: usize| grid[i].start[d] + p.start[d];
+                let (start, stop) = match v.shape.get(axis) {
+                    Some(end) => (first(axis), (first(axis) + p.header.shape[axis]).min(*end)),
+                    None => (0, 1),
+                };
+                Piece { start, stop, crc: p.header.decoded_crc32c }
+            });
+            Ok((pieces.collect(), errors, not_rounded, payload.len()))
         },
-        |i, (crc, errors, not_rounded, coded)| {
-            checksums.insert(grid[i].index.clone(), crc);
+        |i, (pieces, errors, not_rounded, coded)| {
+            checksums.insert(grid[i].index.clone(), pieces);
             stats.merge(&errors);
             n_not_rounded += not_rounded;
             (context.progress)(Progress { variable: path, raw_bytes: errors.field.n, coded_bytes: coded as u64 });
@@ -163,15 +181,28 @@ fn coded(
     // The certificate's checksums run over the chunks in the order of writing: shard by shard.
     let shard = store.layout(path).and_then(|l| l.shard);
     let order = chunk_grid(&v.shape, chunk, shard.as_deref());
-    let crc = order.iter().filter_map(|c| checksums.get(&c.index)).fold(0, |crc, c| crc_of_crcs(crc, *c));
-    let crc = format!("crc32c:{crc:08x}");
-    if certificate["decoded_checksum"].as_str().is_some_and(|want| want != crc) {
-        verdict.problems.push("the decoded values do not have the checksum of the certificate".into());
+    let mut crcs = vec![0; said_of_parts.len()];
+    for piece in order.iter().filter_map(|c| checksums.get(&c.index)).flatten() {
+        let k = said_of_parts.partition_point(|p| p.stop <= piece.start);
+        match said_of_parts.get(k).filter(|p| piece.stop <= p.stop) {
+            Some(_) => crcs[k] = crc_of_crcs(crcs[k], piece.crc),
+            None => return Err(Error::corrupt(path, "a payload lies across two parts of the certificate")),
+        }
     }
-    if resolved.as_ref().is_some_and(Promise::is_lossless)
-        && certificate["source"]["checksum"].as_str().is_some_and(|want| want != crc)
-    {
-        verdict.problems.push("lossless was promised, but the values do not have the source's checksum".into());
+    for (part, crc) in said_of_parts.iter().zip(crcs) {
+        let place = if certificate["parts"].is_array() {
+            format!("{} {} to {}: ", v.dims[axis], part.start, part.stop - 1)
+        } else {
+            String::new()
+        };
+        let crc = checksum(crc);
+        if part.decoded.as_ref().is_some_and(|want| *want != crc) {
+            verdict.problems.push(format!("{place}the decoded values do not have the checksum of the certificate"));
+        }
+        if part.lossless && part.source.as_ref().is_some_and(|want| *want != crc) {
+            let what = "lossless was promised, but the values do not have the source's checksum";
+            verdict.problems.push(format!("{place}{what}"));
+        }
     }
     let (raw, stored) = ((v.len() * v.dtype().map_or(1, Dtype::size)) as u64, store.bytes_stored(path)?);
     if promise.as_ref().and_then(|p| p.budget(raw)).is_some_and(|most| stored > most) {

@@ -7,6 +7,7 @@
 //! Stores with arrays of `lithify` have no consolidated metadata: zarr-python parses these at once, and without a plugin for the
 //! codec it would refuse the arrays that it can open too.
 
+mod append;
 mod attrs;
 pub mod codec;
 mod foreign;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 use crate::formats::Format;
 
+pub use append::ZarrAppender;
 pub use codec::{configuration_of, spec_of};
 pub use read::ZarrSource;
 pub use write::ZarrWriter;

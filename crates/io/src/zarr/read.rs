@@ -276,6 +276,27 @@ impl ZarrSource {
         open.payload(&self.store, layout, chunk).map_err(|e| self.damaged(path, chunk, e))
     }
 
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Paths of all arrays and groups that could be read, "" for the root.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        self.attributes.keys().cloned().collect()
+    }
+
+    /// The metadata of a node of version 3 as they are in the store.
+    pub(super) fn metadata(&self, path: &str) -> Result<Value> {
+        let key = if path.is_empty() { "zarr.json".into() } else { format!("{path}/zarr.json") };
+        let bytes = self.store.value(&key)?.ok_or_else(|| Error::corrupt(&self.path, format!("{key} is missing")))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&self.path, format!("{key}: {e}")))?;
+        match value["attributes"].is_object() {
+            true => Ok(value),
+            false => Err(Error::corrupt(&self.path, format!("{key} has no attributes"))),
+        }
+    }
+
     /// An attribute as it is in the store, "" standing for the root.
     pub fn attribute(&self, path: &str, name: &str) -> Option<Value> {
         self.attributes.get(path)?.get(name).cloned()

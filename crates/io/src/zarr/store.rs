@@ -15,7 +15,10 @@ use zarrs::storage::{Bytes, MaybeBytesIterator, ReadableStorageTraits, StorageEr
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::atomic::{self, Claim, folder_of};
 use crate::error::{Error, Result};
+
+mod adopt;
 
 /// Names that a Zarr hierarchy's root can have.
 const METADATA: [&str; 3] = ["zarr.json", ".zgroup", ".zarray"];
@@ -83,6 +86,17 @@ impl Store {
     pub(super) fn value(&self, key: &str) -> Result<Option<Bytes>> {
         let bytes = StoreKey::new(key).map_err(StorageError::from).and_then(|key| self.get(&key));
         bytes.map_err(|e| Error::corrupt(&self.path, format!("{key}: {e}")))
+    }
+
+    /// Whether the store is a folder in its zip file.
+    pub(super) fn is_nested(&self) -> bool {
+        matches!(&self.kind, Kind::Zip(_, _, root) if !root.is_empty())
+    }
+
+    /// Bytes of the value of a key; 0 if there is none.
+    pub(super) fn size(&self, key: &str) -> u64 {
+        let size = StoreKey::new(key).ok().and_then(|key| self.size_key(&key).ok());
+        size.flatten().unwrap_or(0)
     }
 
     /// Names of what could be nodes directly below a group; `prefix` is empty or ends in a slash.
@@ -263,7 +277,8 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 enum OutputKind {
-    Directory(TempDir),
+    /// The folder, and the lock that says that somebody works on it.
+    Directory(TempDir, Option<File>),
     Zip(Box<ZipWriter<Fallible>>),
 }
 
@@ -313,19 +328,12 @@ impl Output {
         // A path that leads through its own target must not lose its way when that is moved aside.
         let parent = fs::canonicalize(folder_of(path)).map_err(Error::io(path))?;
         let path = &parent.join(&name);
-        let parent = parent.as_path();
-        let prefix = format!(".{name}.");
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
+        atomic::sweep(path);
         let kind = if name.to_lowercase().ends_with(".zip") {
-            #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-            let file = builder.tempfile_in(parent).map_err(Error::io(parent))?;
-            OutputKind::Zip(Box::new(ZipWriter::new(Fallible { file, failed: false })))
+            OutputKind::Zip(Box::new(ZipWriter::new(Fallible { file: atomic::file_for(path)?, failed: false })))
         } else {
-            #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-            OutputKind::Directory(builder.tempdir_in(parent).map_err(Error::io(parent))?)
+            let (folder, lock) = atomic::folder_for(path)?;
+            OutputKind::Directory(folder, lock)
         };
         Ok(Self { path: path.into(), kind })
     }
@@ -334,7 +342,7 @@ impl Output {
     pub(super) fn put(&mut self, key: &str, bytes: &[u8]) -> Result<()> {
         let path = &self.path;
         match &mut self.kind {
-            OutputKind::Directory(folder) => {
+            OutputKind::Directory(folder, _) => {
                 let file = folder.path().join(key);
                 fs::create_dir_all(folder_of(&file)).map_err(Error::io(path))?;
                 let mut file = File::create_new(file).map_err(Error::io(path.join(key)))?;
@@ -351,38 +359,33 @@ impl Output {
 
     /// Renames to the final name. What is there already stays and is an error, or goes once the new store has its place.
     pub(super) fn finish(self, replace: bool) -> Result<PathBuf> {
-        let path = self.path;
-        let parent = folder_of(&path);
-        if !replace && fs::symlink_metadata(&path).is_ok() {
-            return Err(Error::invalid("the output exists already; remove it or choose another name", path.display()));
+        if !replace && fs::symlink_metadata(&self.path).is_ok() {
+            let what = "the output exists already; remove it or choose another name";
+            return Err(Error::invalid(what, self.path.display()));
         }
-        let kept = match self.kind {
-            OutputKind::Directory(folder) => folder.keep(),
+        self.place(if replace { atomic::replace } else { atomic::publish })
+    }
+
+    /// Takes the place of a store that is claimed.
+    pub(super) fn finish_claimed(self, claim: &Claim) -> Result<PathBuf> {
+        self.place(|new, _| atomic::replace_claimed(new, claim))
+    }
+
+    fn place(self, put: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
+        let path = self.path;
+        // Locked until it has its name: nobody must take it for something left behind.
+        let (new, _lock) = match self.kind {
+            OutputKind::Directory(folder, lock) => (folder.keep(), lock),
             OutputKind::Zip(zip) => {
                 let Fallible { file, failed } = zip.finish().map_err(|e| Error::io(&path)(e.into()))?;
                 if failed {
                     return Err(Error::io(&path)(ErrorKind::WriteZero.into()));
                 }
-                file.keep().map_err(|e| Error::io(&path)(e.error))?.1
+                let (file, new) = file.keep().map_err(|e| Error::io(&path)(e.error))?;
+                (new, Some(file))
             }
         };
-        // A folder to move the old store into: its name is ours alone, and dropping it deletes the old store.
-        let aside = tempfile::Builder::new().prefix(".replaced.").tempdir_in(parent).map_err(Error::io(parent))?;
-        let old = aside.path().join("old");
-        let moved = fs::rename(&path, &old);
-        if let Err(reason) = fs::rename(&kept, &path) {
-            if moved.is_ok() && fs::rename(&old, &path).is_err() {
-                // The old store must not go with its temporary folder.
-                let _ = aside.keep();
-            }
-            let _ = if kept.is_dir() { fs::remove_dir_all(&kept) } else { fs::remove_file(&kept) };
-            return Err(Error::Io { path, reason });
-        }
+        put(&new, &path)?;
         Ok(path)
     }
-}
-
-/// The folder that holds `path`; `Path::parent` of a bare name is empty, which is no folder.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -13,11 +13,11 @@ use lithify_codec::{ChunkSpec, Codec, Dtype, ErrorStats, Promise, Tolerance};
 
 use super::plan::jobs;
 use super::{
-    CodedVariable, Job, Options, Outcome, RETRIES, Settled, certificate, copy_standard, crc_of_crcs, finer,
-    lossy_bound, raw_bytes, select_variables,
+    CodedVariable, Job, Options, Outcome, RETRIES, Settled, copy_standard, finer, raw_bytes, select_variables,
 };
 use crate::error::{Error, Result};
 use crate::job::Context;
+use crate::job::certificate::{self, crc_of_crcs, lossy_bound};
 use crate::job::chunks::chunk_grid;
 use crate::model::Source;
 use crate::zarr::{Layout, ZarrWriter, configuration_of, spec_of};
@@ -41,9 +41,8 @@ pub fn outlines(source: &dyn Source, options: &Options) -> Result<BTreeMap<Strin
     let root = select_variables(source.root(), &options.variables)?;
     let outline = |job: &Job<'_>| {
         let layout = Layout {
-            chunk: job.chunk.clone(),
-            shard: job.shard(),
             configuration: configuration_of(&job.spec(), &Promise::lossless().to_string()),
+            ..job.layout.clone()
         };
         (job.path.clone(), Outline { layout, promise: job.promise.clone(), dtype: job.dtype })
     };
@@ -162,7 +161,8 @@ fn seal(job: &Job<'_>, e: &Encoded, writer: &mut ZarrWriter, warn: &mut dyn FnMu
     if let Some(earlier) = previous.as_ref().filter(|_| !settled.resolved.is_lossless()).and_then(lossy_bound) {
         warn(format!("{}: the source is lossy already ({earlier}); errors add up", job.path));
     }
-    let said = certificate(&job.promise, &settled, job.dtype, previous.as_ref());
+    let lineage = certificate::lineage(previous.as_ref(), &job.promise, &settled);
+    let said = certificate::of(&job.promise, &settled, job.dtype, lineage);
     writer.set_attribute(&job.path, "lithify", said)?;
     Ok(Outcome {
         path: job.path.clone(),
