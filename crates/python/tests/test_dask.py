@@ -127,6 +127,12 @@ def test_a_file_is_read_by_the_workers(client: Any, data: Path, tmp_path: Path) 
     assert lithify.verify(tmp_path / "b.zarr", data / "cesm-T.nc")["ok"]
 
 
+def test_the_engine_reads_on_the_workers(client: Any, data: Path, tmp_path: Path) -> None:
+    with xr.open_dataset(data / "cesm-T.nc", engine="lithify", chunks={}) as ds:
+        lithify.dask.compress(ds, tmp_path / "a.zarr", {"T": "abs=0.1"}, effort=1, client=client)
+        assert abs(lithify.open_store(tmp_path / "a.zarr")["T"][...] - ds["T"].values).max() <= 0.1
+
+
 def test_what_was_lossy_before_is_said_and_written_down(ds: xr.Dataset, tmp_path: Path) -> None:
     lithify.to_zarr(ds[["t"]], tmp_path / "first.zarr", "abs=0.1", **CUT)
     for name, run in [("a.zarr", lithify.compress_file), ("b.zarr", lithify.dask.compress)]:
@@ -211,16 +217,22 @@ def test_a_restart_does_only_what_is_left(notes: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a.zarr.progress").exists()
 
 
-def test_another_job_starts_over(notes: Path, tmp_path: Path) -> None:
-    ds = counted(notes, fail=15)
+@pytest.mark.parametrize("change", ["bound", "packing"])
+def test_another_job_starts_over(notes: Path, tmp_path: Path, change: str) -> None:
+    ds = counted(notes, fail=3)
     (notes / "broken").touch()
     with dask.config.set(scheduler="sync"), pytest.raises(OSError):
         lithify.dask.compress(ds, tmp_path / "a.zarr", "abs=0.01", chunks={"time": 2}, effort=1)
+    assert list((tmp_path / "a.zarr.progress").rglob("c.*.json"))
     (notes / "broken").unlink()
+    if change == "packing":
+        ds["t"].encoding = {"scale_factor": 0.001, "dtype": "i4", "_FillValue": -1}
     before = computed(notes)
-    lithify.dask.compress(ds, tmp_path / "a.zarr", "abs=0.02", chunks={"time": 2}, effort=1)
-    assert computed(notes) - before == 16
-    assert lithify.open_store(tmp_path / "a.zarr")["t"].certificate["bound"] == "abs=0.02"
+    lithify.dask.compress(ds, tmp_path / "a.zarr", "abs=0.02" if change == "bound" else "abs=0.01", chunks={"time": 2}, effort=1)
+    assert computed(notes) - before >= 16
+    want = np.concatenate([smooth((2, 64, 32)) + np.float32(i) for i in range(16)])
+    with xr.open_dataset(tmp_path / "a.zarr", engine="lithify") as back:
+        assert abs(back["t"].values - want).max() <= 0.0201
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "notes"]
 
 

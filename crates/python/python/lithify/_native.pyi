@@ -16,6 +16,8 @@ __all__ = [
     "__version__",
     "append",
     "append_file",
+    "bit_pairs",
+    "check_output",
     "compare",
     "compress",
     "compress_file",
@@ -28,8 +30,14 @@ __all__ = [
     "field_stats",
     "header",
     "join",
+    "judge",
+    "mantissa_bits",
+    "outline",
     "pack",
     "plan",
+    "shard",
+    "skeleton",
+    "unshard",
     "verify_store",
 ]
 
@@ -74,7 +82,7 @@ def plan(
     threads: int,
     known: dict[str, tuple[dict[str, Any] | None, int | None]] | None = None,
 ) -> dict[str, dict[str, Any]]: ...
-def check_output(path: Path, force: bool) -> None: ...
+def check_output(path: _Path, force: bool) -> None: ...
 def outline(
     tree: dict[str, Any],
     bounds: Sequence[str],
@@ -92,8 +100,8 @@ def judge(
 ) -> str | None: ...
 def skeleton(
     tree: dict[str, Any],
-    read: Read,
-    output: Path,
+    read: _Read,
+    output: _Path,
     bounds: Sequence[str],
     codec: str,
     effort: int,

@@ -316,11 +316,16 @@ def is_path(where: Any) -> bool:
     return isinstance(where, str | os.PathLike) and "://" not in os.fspath(where)
 
 
+def _open(path: str, mode: str) -> Store:
+    # With a mode that is given: the manager does not know one that was left out again in another process.
+    return open_store(path)
+
+
 class LithifyDataStore(AbstractDataStore):
     """An open file as xarray's backends see it."""
 
     def __init__(self, path: str, group: str | None) -> None:
-        self._manager = CachingFileManager(open_store, os.path.abspath(path), lock=False)
+        self._manager = CachingFileManager(_open, os.path.abspath(path), mode="r", lock=False)
         self._prefix = f"{group.strip('/')}/" if group and group.strip("/") else ""
         self._group = self._find(self.store.tree, self._prefix)
 

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lithify.dask", description=compress.__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m lithify.dask", description="Compress a file on a Dask cluster.")
     parser.add_argument("input", help="NetCDF, GRIB, Zarr or .npy, at a path that every worker can open")
     parser.add_argument("output", help="a .zarr directory at a path that every worker can write to, or a URL")
     parser.add_argument("--scheduler", help="address of the Dask scheduler; without it, threads of this process do the work")

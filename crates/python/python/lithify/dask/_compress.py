@@ -12,22 +12,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dask
+import numpy as np
 from dask.base import tokenize
+from dask.delayed import delayed
 
 from .. import _native
 from .._bounds import Bounds, chunk_rules, rules
-from . import _tasks
 from ._inputs import DatasetInput, FileInput, Input, grid
 from ._places import Place, begin
 from ._progress import Bar
 from ._run import client_of, run
+from ._tasks import Work, check, count_bits, encode, measure
 
 if TYPE_CHECKING:
     import distributed
@@ -98,13 +100,10 @@ def compress(
                 fix = "give abs= or range= instead (lithify.to_zarr finds what a ratio comes to), or use lithify.to_zarr"
                 raise ValueError(f"{path}:{outline['bound']} is searched on the whole variable by one process: {fix}")
         place = begin(store, job.key, force, client is not None)
-        bar = Bar(job.raw_bytes()) if progress is True else None
-        with bar or contextlib.nullcontext():
-            return job.run(place, verify, bar or progress or _silent)
-
-
-def _silent(variable: str, raw_bytes: int, coded_bytes: int) -> None:
-    pass
+        if not isinstance(progress, bool):
+            return job.run(place, verify, progress)
+        with Bar(job.raw_bytes() if progress else None) as bar:
+            return job.run(place, verify, bar)
 
 
 class _Job:
@@ -127,7 +126,7 @@ class _Job:
         self.options = (bounds, codec, effort, chunk_rules(chunks), variables or [])
         self.client = client
         self.retries = retries
-        self.meta = dict(_tasks_meta(self.input.tree))
+        self.meta = dict(_metas(self.input.tree))
         self.shards = self._shards(shards or {})
         self.outlines = _native.outline(self.input.tree, *self.options)
         for path, outline in self.outlines.items():
@@ -144,7 +143,7 @@ class _Job:
         """The automatic shard, but for the lengths asked for."""
         dims, shard = self.meta[path]["dims"], layout["shard"]
         if not any(d in self.shards for d in dims):
-            return shard
+            return list(shard) if shard else None
         out = []
         for d, c, s, n in zip(dims, layout["chunk"], shard or layout["chunk"], self.meta[path]["shape"], strict=True):
             length = min(self.shards.get(d, s), -(-n // c) * c)
@@ -161,7 +160,7 @@ class _Job:
         """Everything, from whatever an earlier run has left."""
         plan = self._plan(place)
         results: dict[str, list[dict[str, Any]]] = {}
-        works: dict[str, _tasks.Work] = {}
+        works: dict[str, Work] = {}
         while missing := [path for path in plan if path not in results]:
             works |= {path: self._work(path, plan[path], place) for path in missing}
             for path, records in self._encode([works[p] for p in missing], place, progress).items():
@@ -197,8 +196,8 @@ class _Job:
         tasks, of = [], []
         for path, outline in self.outlines.items():
             if outline["needs_field"] or outline["needs_bits"]:
-                call, verb = (_tasks.count_bits, "count") if outline["needs_bits"] else (_tasks.measure, "measure")
-                made = list(self._tasks(call, f"lithify-{verb}", self._work(path, outline, place), outline["needs_bits"]))
+                call, verb = (count_bits, "count") if outline["needs_bits"] else (measure, "measure")
+                made = list(self._calls(call, f"lithify-{verb}", self._work(path, outline, place), outline["needs_bits"]))
                 tasks += made
                 of += [path] * len(made)
         known: dict[str, tuple[dict[str, Any] | None, int | None]] = {}
@@ -214,18 +213,18 @@ class _Job:
                 known[path] = _merged([field for part in parts for field in part]), None
         return known
 
-    def _work(self, path: str, layout: dict[str, Any], place: Place) -> _tasks.Work:
-        work = _tasks.Work(path, self.meta[path], layout, _no_load, place, tokenize(layout["configuration"])[:16])
+    def _work(self, path: str, layout: dict[str, Any], place: Place) -> Work:
+        work = Work(path, self.meta[path], layout, _no_load, place, tokenize(layout["configuration"])[:16])
         return work
 
-    def _tasks(
-        self, call: Callable[..., Any], name: str, work: _tasks.Work, border: bool = False, skip: frozenset[Any] = frozenset()
+    def _calls(
+        self, call: Callable[..., Any], name: str, work: Work, border: bool = False, skip: frozenset[Any] = frozenset()
     ) -> Iterator[Any]:
         """A delayed call for each shard, but for those to skip."""
         if 0 in work.shape:
             return
         work.load, blocks = self.input.blocks(work.path, work.cut, border)
-        make = dask.delayed(call, traverse=False, pure=False)
+        make = delayed(call, traverse=False, pure=False)
         token = tokenize(name, work.configuration, self.key, os.urandom(8))
         for at, block in zip(grid(work.shape, work.cut), blocks, strict=True):
             if at not in skip:
@@ -243,7 +242,7 @@ class _Job:
     # Shards.
 
     def _encode(
-        self, works: list[_tasks.Work], place: Place, progress: Callable[[str, int, int], None]
+        self, works: list[Work], place: Place, progress: Callable[[str, int, int], None]
     ) -> dict[str, list[dict[str, Any]]]:
         """Records of all shards of these variables, in order; those that are noted already are not done again."""
         done: dict[str, dict[Any, dict[str, Any]]] = {}
@@ -252,7 +251,7 @@ class _Job:
             done[work.path] = noted = self._noted(place, work)
             for record in noted.values():
                 progress(work.path, record["raw_bytes"], record["bytes"])
-            made = list(self._tasks(_tasks.encode, "lithify-encode", work, skip=frozenset(noted)))
+            made = list(self._calls(encode, "lithify-encode", work, skip=frozenset(noted)))
             tasks += made
             of += [(work.path, at) for at in grid(work.shape, work.cut) if at not in noted] if made else []
 
@@ -263,7 +262,7 @@ class _Job:
             done[path][at] = record
         return {work.path: [done[work.path][at] for at in grid(work.shape, work.cut)] for work in works}
 
-    def _noted(self, place: Place, work: _tasks.Work) -> dict[Any, dict[str, Any]]:
+    def _noted(self, place: Place, work: Work) -> dict[Any, dict[str, Any]]:
         """Records of shards that are there as they were written."""
         keys = {work.record(at): at for at in grid(work.shape, work.cut)}
         there = [key for key in place.keys(work.records) if key in keys]
@@ -284,7 +283,7 @@ class _Job:
 
     # After.
 
-    def _check_there(self, place: Place, works: dict[str, _tasks.Work], results: dict[str, list[dict[str, Any]]]) -> None:
+    def _check_there(self, place: Place, works: dict[str, Work], results: dict[str, list[dict[str, Any]]]) -> None:
         """Workers may have another disk under the same path."""
         for path, records in results.items():
             work = works[path]
@@ -294,8 +293,8 @@ class _Job:
                     what = f"the shard of {path} at {at[i]}, written by a worker, is not there for this process"
                     raise FileNotFoundError(f"{what}: the store must be where all see it")
 
-    def _verify(self, place: Place, works: dict[str, _tasks.Work], results: dict[str, list[dict[str, Any]]]) -> None:
-        make = dask.delayed(_tasks.check, traverse=False, pure=False)
+    def _verify(self, place: Place, works: dict[str, Work], results: dict[str, list[dict[str, Any]]]) -> None:
+        make = delayed(check, traverse=False, pure=False)
         tasks, of = [], []
         for path, records in results.items():
             work = works[path]
@@ -337,19 +336,15 @@ def _no_load(block: Any) -> Any:
     raise RuntimeError("this task reads no data")
 
 
-def _tasks_meta(group: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def _metas(group: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     for v in group["variables"]:
         yield prefix + v["name"], {k: v[k] for k in ("type", "shape", "dims")}
     for g in group["groups"]:
-        yield from _tasks_meta(g, f"{prefix}{g['name']}/")
+        yield from _metas(g, f"{prefix}{g['name']}/")
 
 
 def _size(meta: dict[str, Any]) -> int:
-    import math
-
-    import numpy as np
-
-    return math.prod(meta["shape"]) * np.dtype(meta["type"]).itemsize
+    return int(math.prod(meta["shape"]) * np.dtype(meta["type"]).itemsize)
 
 
 def _merged(fields: list[dict[str, Any]]) -> dict[str, Any]:

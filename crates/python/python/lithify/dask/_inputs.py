@@ -94,7 +94,8 @@ class DatasetInput:
 
         self.tree, self._encoders = tree_of(ds)
         self.previous: dict[str, str] = {}
-        self.token = tokenize(ds)
+        # A dataset's token says nothing of encodings; what they come to is in the tree.
+        self.token = tokenize(ds, self.tree)
 
     def read(self, path: str, start: Index, count: Index) -> Any:
         return self._encoders[path].read(start, count)

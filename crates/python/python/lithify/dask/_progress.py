@@ -8,16 +8,18 @@ from types import TracebackType
 
 
 class Bar:
-    """Called with what was done; draws on stderr at most ten times a second."""
+    """Called with what was done, of so many bytes; draws on stderr at most ten times a second, and not at all for None."""
 
     WIDTH = 30
 
-    def __init__(self, raw_bytes: int) -> None:
-        self.all = max(raw_bytes, 1)
+    def __init__(self, raw_bytes: int | None) -> None:
+        self.all = None if raw_bytes is None else max(raw_bytes, 1)
         self.done = self.coded = 0
         self.started = self.drawn = time.monotonic()
 
     def __call__(self, variable: str, raw_bytes: int, coded_bytes: int) -> None:
+        if self.all is None:
+            return
         self.done += raw_bytes
         self.coded += coded_bytes
         now = time.monotonic()
@@ -35,4 +37,5 @@ class Bar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        sys.stderr.write("\n")
+        if self.all is not None:
+            sys.stderr.write("\n")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import dask
+from dask.base import compute
 from dask.callbacks import Callback
 
 
@@ -37,7 +38,7 @@ def run(tasks: list[Any], client: Any, retries: int, told: Callable[[int, Any], 
     place = {task.key: i for i, task in enumerate(tasks)}
     if client is None:
         with _Told(place, told):
-            return list(dask.compute(*tasks))
+            return list(compute(*tasks))
     import distributed
 
     futures = client.compute(tasks, retries=retries)
@@ -56,7 +57,7 @@ def run(tasks: list[Any], client: Any, retries: int, told: Callable[[int, Any], 
     return results
 
 
-class _Told(Callback):  # type: ignore[misc] # dask has no types
+class _Told(Callback):
     """Tells of results as the schedulers in this process have them."""
 
     def __init__(self, place: dict[Any, int], told: Callable[[int, Any], None] | None) -> None:
