@@ -1,5 +1,6 @@
 //! Files to arrays with names, units and missing values, and back.
 
+pub mod coded;
 pub mod error;
 pub mod formats;
 pub mod grib;

@@ -1,7 +1,7 @@
-//! A file of any format to a Zarr store, chunk by chunk, with the promise checked and written down.
+//! A file of any format to a Zarr store or a NetCDF-4 file, chunk by chunk, with the promise checked and written down.
 //!
 //! For each variable:
-//! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any Zarr reader opens.
+//! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any reader opens.
 //! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`, `ratio`, `bytes`, `bits=auto`) get a first pass over it.
 //! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
@@ -27,13 +27,14 @@ use lithify_codec::{
 use serde_json::{Value, json};
 
 use self::spool::Spool;
-use super::chunks::{ChunkAt, chunk_grid, chunk_shape, shard_shape};
+use super::chunks::{ChunkAt, chunk_grid, chunk_shape};
 use super::information::information;
 use super::{Context, Progress, ordered};
+use crate::coded::{CodedFormat, CodedSink};
 use crate::error::{Error, Result};
 use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
-use crate::zarr::{Layout, ZarrWriter, configuration_of};
+use crate::zarr::{Layout, configuration_of};
 
 /// Chunks on which a shared step is searched.
 const PROBES: usize = 4;
@@ -72,7 +73,7 @@ pub struct Outcome {
     pub promise: Promise,
     /// What that came to: `ratio` and `bytes` became an absolute bound, `bits=auto` a number of bits.
     pub resolved: Promise,
-    /// Codec of most chunks, or `standard` for what any Zarr reader opens.
+    /// Codec of most chunks, or `standard` for what any reader of the format opens.
     pub codec: String,
     /// Errors, physical units.
     pub stats: ErrorStats,
@@ -90,7 +91,7 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// Compresses `source` to a Zarr store at `out`. `warn` gets one line for each thing worth knowing.
+/// Compresses `source` to a Zarr store or a NetCDF-4 file at `out`. `warn` gets one line for each thing worth knowing.
 ///
 /// # Errors
 /// [`Error::Broken`] if a bound does not hold in the end, which would be a defect of ours; [`Error::Invalid`] for options that
@@ -102,10 +103,7 @@ pub fn compress(
     context: &Context<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
-    let name = out.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    if !name.ends_with(".zarr") && !name.ends_with(".zarr.zip") {
-        return Err(Error::invalid("the output's ending must be .zarr or .zarr.zip", out.display()));
-    }
+    let format = CodedFormat::of(out)?;
     super::check_output(out, options.force)?;
     let root = select_variables(source.root(), &options.variables)?;
     let promises = policy::promises(&root, &options.bounds)?;
@@ -120,7 +118,7 @@ pub fn compress(
     for (path, v) in root.walk() {
         let promise = promises[&path].clone();
         let ours = !policy::is_plain(roles[&path]) && (v.len() >= policy::SMALL || !promise.is_lossless());
-        let Some(dtype) = v.dtype().filter(|_| ours) else { continue };
+        let Some(dtype) = v.dtype().filter(|_| ours && format.takes(v)) else { continue };
         let job = Job {
             source,
             path: path.clone(),
@@ -128,8 +126,10 @@ pub fn compress(
             dtype,
             promise,
             options,
+            format,
             chunk: chunk_of(v, dtype, &options.chunks),
         };
+        format.check_chunk(&path, dtype, &job.chunk)?;
         layouts.insert(path, Layout { chunk: job.chunk.clone(), shard: job.shard(), configuration: json!({}) });
         jobs.push(job);
     }
@@ -145,19 +145,18 @@ pub fn compress(
         }
         plans.push(plan);
     }
-    let mut writer = ZarrWriter::create(out)?;
+    let mut writer = format.create(out)?;
     writer.define(&root, &layouts)?;
     let mut outcomes = Vec::new();
     for (path, v) in root.walk() {
         let outcome = match jobs.iter().zip(&plans).find(|(j, _)| j.path == path) {
-            Some((job, plan)) => job.run(plan, &mut writer, context, warn)?,
-            None => copy_standard(source, &path, v, &mut writer, context)?,
+            Some((job, plan)) => job.run(plan, writer.as_mut(), context, warn)?,
+            None => copy_standard(source, &path, v, writer.as_mut(), context)?,
         };
         outcomes.push(outcome);
     }
     context.check()?;
-    let path = if options.force { writer.finish_replacing()? } else { writer.finish()? };
-    Ok((path, outcomes))
+    Ok((writer.finish(options.force)?, outcomes))
 }
 
 /// The part of the tree that holds the named variables and the coordinates that they need.
@@ -233,12 +232,13 @@ struct Job<'a> {
     dtype: Dtype,
     promise: Promise,
     options: &'a Options,
+    format: CodedFormat,
     chunk: Vec<usize>,
 }
 
 impl Job<'_> {
     fn shard(&self) -> Option<Vec<usize>> {
-        shard_shape(&self.v.shape, &self.chunk)
+        self.format.shard(&self.v.shape, &self.chunk)
     }
 
     fn grid(&self) -> Vec<ChunkAt> {
@@ -350,7 +350,7 @@ impl Job<'_> {
     fn run(
         &self,
         plan: &Plan,
-        writer: &mut ZarrWriter,
+        writer: &mut dyn CodedSink,
         context: &Context<'_>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Outcome> {
@@ -363,7 +363,7 @@ impl Job<'_> {
         if let Some(spool) = settled.spool.take() {
             spool.pour(&self.grid(), |at, payload| writer.write_payload(&self.path, &at.index, payload))?;
         }
-        let stored_bytes = writer.bytes_written(&self.path);
+        let stored_bytes = writer.bytes_written(&self.path)?;
         if budget.is_some_and(|most| stored_bytes > most) {
             return Err(self.broken());
         }
@@ -373,7 +373,7 @@ impl Job<'_> {
         if let Some(earlier) = previous.as_ref().filter(|_| !settled.resolved.is_lossless()).and_then(lossy_bound) {
             warn(format!("{}: the source is lossy already ({earlier}); errors add up", self.path));
         }
-        writer.set_attribute(&self.path, "lithify", certificate)?;
+        writer.set_certificate(&self.path, certificate)?;
         Ok(Outcome {
             path: self.path.clone(),
             dtype: Some(self.dtype),
@@ -399,7 +399,7 @@ impl Job<'_> {
     fn keep_norm(
         &self,
         plan: &Plan,
-        writer: &mut ZarrWriter,
+        writer: &mut dyn CodedSink,
         context: &Context<'_>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Settled> {
@@ -567,12 +567,12 @@ fn certificate(promise: &Promise, settled: &Settled, dtype: Dtype, previous: Opt
     certificate
 }
 
-/// A variable that any Zarr reader opens: coordinates, text, scalars of the model.
+/// A variable that any reader of the format opens: coordinates, text, scalars of the model.
 fn copy_standard(
     source: &dyn Source,
     path: &str,
     v: &Variable,
-    writer: &mut ZarrWriter,
+    writer: &mut dyn CodedSink,
     context: &Context<'_>,
 ) -> Result<Outcome> {
     let started = Instant::now();
@@ -582,7 +582,7 @@ fn copy_standard(
     let mut stats = ErrorStats::default();
     stats.field.n = v.len() as u64;
     writer.write(path, &start, &v.shape, &values)?;
-    let (raw_bytes, stored_bytes) = (raw_bytes(v), writer.bytes_written(path));
+    let (raw_bytes, stored_bytes) = (raw_bytes(v), writer.bytes_written(path)?);
     (context.progress)(Progress { variable: path, raw_bytes, coded_bytes: stored_bytes });
     Ok(Outcome {
         path: path.into(),
