@@ -22,13 +22,13 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr or .zarr.zip)
+    /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr, .zarr.zip) or a NetCDF-4 file (.nc)
     Compress(Compress),
     /// Write a store back as NetCDF, .npy or plain Zarr
     Decompress(Decompress),
     /// Say what a file holds, how it is stored and what is promised
     Info(Info),
-    /// Check a store: checksums and lineage, and every value if the original is given
+    /// Check a store or a compressed .nc file: checksums and lineage, and every value if the original is given
     Verify(Verify),
     /// Compare two files value by value: errors, correlations, distributions
     Compare(Compare),
@@ -65,7 +65,7 @@ pub struct Running {
 pub struct Compress {
     /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy
     pub input: PathBuf,
-    /// A .zarr directory or a .zarr.zip file
+    /// A .zarr directory, a .zarr.zip file, or a .nc file that other programs read with the HDF5 plugin
     pub output: PathBuf,
     /// What must hold: abs=, rel=, range=, l2=, l2-block=, psnr=, ratio=, bytes=, bits= or lossless, several joined by commas; for
     /// one variable as T:abs=0.05. Can be given several times. Without any, every bit is kept
@@ -132,7 +132,7 @@ pub struct Info {
 /// `verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// A store
+    /// A store, or a NetCDF file
     pub store: PathBuf,
     /// Check every value against the original
     #[arg(long, value_name = "ORIGINAL")]

@@ -4,7 +4,6 @@ use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::model::{AttrValue, DataType, Source, Variable};
 use lithify_io::policy;
-use lithify_io::zarr::ZarrSource;
 use serde_json::{Value, json};
 
 use super::{raw_bytes, warn};
@@ -13,13 +12,8 @@ use crate::table::{number, render, shape};
 
 /// Runs it.
 pub fn run(a: &Info) -> Result<()> {
-    let store = if ZarrSource::is_store(&a.input) { Some(ZarrSource::open(&a.input)?) } else { None };
-    let opened = if store.is_none() { Some(formats::open(&a.input)?) } else { None };
-    let source: &dyn Source = match (&store, &opened) {
-        (Some(s), _) => s,
-        (_, Some(s)) => s.as_ref(),
-        _ => return Ok(()),
-    };
+    let opened = formats::open(&a.input)?;
+    let source: &dyn Source = opened.as_ref();
     for w in source.warnings() {
         warn(&w);
     }
@@ -29,13 +23,11 @@ pub fn run(a: &Info) -> Result<()> {
     let roles = policy::roles(source.root());
     let wanted = super::wanted(source.root(), &a.vars)?;
     let rows = wanted.into_iter().map(|(path, v)| {
-        let stored = store.as_ref().map(|s| s.bytes_stored(&path)).transpose()?;
-        let layout = store.as_ref().and_then(|s| s.layout(&path));
         Ok(Row {
             role: roles[&path],
             certificate: source.certificate(&path),
-            stored,
-            chunk: layout.map(|l| l.chunk),
+            stored: source.bytes_stored(&path)?,
+            chunk: source.layout(&path).map(|l| l.chunk),
             path,
             v,
         })

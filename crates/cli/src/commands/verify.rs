@@ -3,10 +3,9 @@
 use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::job::verify::{Verdict, verify};
-use lithify_io::zarr::ZarrSource;
 use serde_json::json;
 
-use super::raw_bytes;
+use super::{raw_bytes, warn};
 use crate::args::Verify;
 use crate::exit::Failed;
 use crate::progress;
@@ -14,10 +13,13 @@ use crate::table::{number, render};
 
 /// Runs it.
 pub fn run(a: &Verify) -> Result<()> {
-    let store = ZarrSource::open(&a.store)?;
+    let store = formats::open(&a.store)?;
+    for w in store.warnings() {
+        warn(&w);
+    }
     let original = a.against.as_deref().map(formats::open).transpose()?;
-    let verdicts = progress::run(&a.running, raw_bytes(lithify_io::model::Source::root(&store)), |context| {
-        verify(&store, original.as_deref(), context)
+    let verdicts = progress::run(&a.running, raw_bytes(store.root()), |context| {
+        verify(store.as_ref(), original.as_deref(), context)
     })?;
     if a.running.json {
         println!(

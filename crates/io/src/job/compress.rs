@@ -1,7 +1,7 @@
-//! A file of any format to a Zarr store, chunk by chunk, with the promise checked and written down.
+//! A file of any format to a Zarr store or a NetCDF-4 file, chunk by chunk, with the promise checked and written down.
 //!
 //! For each variable:
-//! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any Zarr reader opens.
+//! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any reader opens.
 //! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`, `ratio`, `bytes`, `bits=auto`) get a first pass over it.
 //! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
@@ -34,10 +34,11 @@ use super::certificate::{self, crc_of_crcs};
 use super::chunks::{ChunkAt, chunk_grid, grid_from};
 use super::information::information;
 use super::{Context, Progress, ordered};
+use crate::coded::{CodedFormat, CodedSink};
 use crate::error::{Error, Result};
 use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
-use crate::zarr::{Layout, ZarrWriter, configuration_of};
+use crate::zarr::{Layout, configuration_of};
 
 /// Chunks on which a shared step is searched.
 const PROBES: usize = 4;
@@ -78,7 +79,7 @@ pub struct Outcome {
     pub promise: Promise,
     /// What that came to: `ratio` and `bytes` became an absolute bound, `bits=auto` a number of bits.
     pub resolved: Promise,
-    /// Codec of most chunks, or `standard` for what any Zarr reader opens.
+    /// Codec of most chunks, or `standard` for what any reader of the format opens.
     pub codec: String,
     /// Errors, physical units.
     pub stats: ErrorStats,
@@ -96,7 +97,7 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// Compresses `source` to a Zarr store at `out`. `warn` gets one line for each thing worth knowing.
+/// Compresses `source` to a Zarr store or a NetCDF-4 file at `out`. `warn` gets one line for each thing worth knowing.
 ///
 /// # Errors
 /// [`Error::Broken`] if a bound does not hold in the end, which would be a defect of ours; [`Error::Invalid`] for options that
@@ -108,30 +109,26 @@ pub fn compress(
     context: &Context<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
-    let name = out.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    if !name.ends_with(".zarr") && !name.ends_with(".zarr.zip") {
-        return Err(Error::invalid("the output's ending must be .zarr or .zarr.zip", out.display()));
-    }
+    let format = CodedFormat::of(out)?;
     super::check_output(out, options.force)?;
     let root = select_variables(source.root(), &options.variables)?;
-    let jobs = jobs(source, &root, options)?;
+    let jobs = jobs(source, &root, options, format)?;
     for warning in source.warnings() {
         warn(warning);
     }
     let (plans, layouts) = layouts(&jobs, context)?;
-    let mut writer = ZarrWriter::create(out)?;
+    let mut writer = format.create(out)?;
     writer.define(&root, &layouts)?;
     let mut outcomes = Vec::new();
     for (path, v) in root.walk() {
         let outcome = match jobs.iter().zip(&plans).find(|(j, _)| j.path == path) {
-            Some((job, plan)) => job.run(plan, &mut writer, context, warn)?,
-            None => copy_standard(source, &path, v, &mut writer, context)?,
+            Some((job, plan)) => job.run(plan, writer.as_mut(), context, warn)?,
+            None => copy_standard(source, &path, v, writer.as_mut(), context)?,
         };
         outcomes.push(outcome);
     }
     context.check()?;
-    let path = if options.force { writer.finish_replacing()? } else { writer.finish()? };
-    Ok((path, outcomes))
+    Ok((writer.finish(options.force)?, outcomes))
 }
 
 /// The part of the tree that holds the named variables and the coordinates that they need.
@@ -376,17 +373,17 @@ impl Job<'_> {
     fn run(
         &self,
         plan: &Plan,
-        writer: &mut ZarrWriter,
+        writer: &mut dyn CodedSink,
         context: &Context<'_>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Outcome> {
         let started = Instant::now();
         let settled = self.settle(plan, &mut |at, p| writer.write_payload(&self.path, &at.index, p), context, warn)?;
-        let stored_bytes = writer.bytes_written(&self.path);
+        let stored_bytes = writer.bytes_written(&self.path)?;
         self.check_budget(stored_bytes)?;
         writer.set_configuration(&self.path, configuration_of(&settled.spec, &self.promise.to_string()))?;
         let lineage = self.lineage(&settled, warn);
-        writer.set_attribute(&self.path, "lithify", certificate::of(&self.promise, &settled, self.dtype, lineage))?;
+        writer.set_certificate(&self.path, certificate::of(&self.promise, &settled, self.dtype, lineage))?;
         Ok(self.outcome(settled, stored_bytes, started))
     }
 
@@ -575,12 +572,12 @@ impl CodedVariable {
     }
 }
 
-/// A variable that any Zarr reader opens: coordinates, text, scalars of the model.
+/// A variable that any reader of the format opens: coordinates, text, scalars of the model.
 fn copy_standard(
     source: &dyn Source,
     path: &str,
     v: &Variable,
-    writer: &mut ZarrWriter,
+    writer: &mut dyn CodedSink,
     context: &Context<'_>,
 ) -> Result<Outcome> {
     let started = Instant::now();
@@ -588,7 +585,7 @@ fn copy_standard(
     let start = vec![0; v.shape.len()];
     let values = source.read(path, &start, &v.shape)?;
     writer.write(path, &start, &v.shape, &values)?;
-    let outcome = standard(path, v, writer.bytes_written(path), started);
+    let outcome = standard(path, v, writer.bytes_written(path)?, started);
     (context.progress)(Progress { variable: path, raw_bytes: outcome.raw_bytes, coded_bytes: outcome.stored_bytes });
     Ok(outcome)
 }

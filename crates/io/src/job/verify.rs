@@ -1,4 +1,4 @@
-//! Whether a store still holds what its certificates say: checksums and lineage without the original, every value with it.
+//! Whether a store, or a NetCDF-4 file of ours, still holds what its certificates say: checksums and lineage without the original, every value with it.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,11 @@ use lithify_codec::{
 use serde_json::Value;
 
 use super::certificate::{checksum, crc_of_crcs, parts_said};
-use super::chunks::chunk_grid;
+use super::chunks::{chunk_grid, chunk_shape};
 use super::{Context, Progress, ordered};
 use crate::error::{Error, Result};
-use crate::model::{DataType, Source, Values, Variable};
+use crate::model::{Asked, DataType, Source, Values, Variable, read_numbers};
 use crate::policy;
-use crate::zarr::ZarrSource;
 
 /// What was found for one variable.
 #[derive(Debug, Clone)]
@@ -42,7 +41,7 @@ struct Piece {
 ///
 /// # Errors
 /// Only for what keeps the check from running; what the check finds is in the verdicts.
-pub fn verify(store: &ZarrSource, original: Option<&dyn Source>, context: &Context<'_>) -> Result<Vec<Verdict>> {
+pub fn verify(store: &dyn Source, original: Option<&dyn Source>, context: &Context<'_>) -> Result<Vec<Verdict>> {
     let read = store.root().walk().into_iter().map(|(path, v)| one(store, original, &path, v, context));
     let lost = store.lost().into_iter().map(|path| {
         let problems = vec!["written with the store, but it cannot be read".into()];
@@ -52,7 +51,7 @@ pub fn verify(store: &ZarrSource, original: Option<&dyn Source>, context: &Conte
 }
 
 fn one(
-    store: &ZarrSource,
+    store: &dyn Source,
     original: Option<&dyn Source>,
     path: &str,
     v: &Variable,
@@ -83,6 +82,13 @@ fn one(
         },
         None => None,
     };
+    if let Some(want) = store.asked(path) {
+        match asked(store, original, path, v, &want, &mut verdict, context) {
+            Err(e @ (Error::Codec(_) | Error::Corrupt { .. })) => verdict.problems.push(e.to_string()),
+            done => done?,
+        }
+        return Ok(verdict);
+    }
     match store.layout(path) {
         Some(layout) => {
             let certificate = match certificate {
@@ -106,7 +112,7 @@ fn one(
 
 #[allow(clippy::too_many_arguments)] // one call site; a struct would only rename them
 fn coded(
-    store: &ZarrSource,
+    store: &dyn Source,
     original: Option<&dyn Source>,
     path: &str,
     v: &Variable,
@@ -122,7 +128,8 @@ fn coded(
     let rounded = resolved.as_ref().map(|r| r.resolve(&FieldStats::default())).filter(|t| t.bits.is_some());
     let (affine, missing) = (policy::affine(v), policy::missing_patterns(v));
     let n_chunks = v.shape.iter().zip(chunk).fold(1usize, |n, (s, c)| n.saturating_mul(s.div_ceil((*c).max(1))));
-    if n_chunks as u64 > store.bytes_stored(path)? {
+    let stored = store.bytes_stored(path)?;
+    if stored.is_some_and(|bytes| n_chunks as u64 > bytes) {
         return Err(Error::corrupt(path, format!("{n_chunks} chunks are declared, more than there are bytes")));
     }
     let (axis, said_of_parts) = parts_said(certificate, &v.dims, &v.shape)?;
@@ -204,8 +211,9 @@ fn coded(
             verdict.problems.push(format!("{place}{what}"));
         }
     }
-    let (raw, stored) = ((v.len() * v.dtype().map_or(1, Dtype::size)) as u64, store.bytes_stored(path)?);
-    if promise.as_ref().and_then(|p| p.budget(raw)).is_some_and(|most| stored > most) {
+    let raw = (v.len() * v.dtype().map_or(1, Dtype::size)) as u64;
+    let most = promise.as_ref().and_then(|p| p.budget(raw));
+    if let Some((_, stored)) = most.zip(stored).filter(|(most, stored)| stored > most) {
         verdict.problems.push(format!("{stored} bytes are stored, more than the promise allows"));
     }
     if original.is_some() {
@@ -227,6 +235,45 @@ fn coded(
         verdict.stats = Some(stats);
     }
     verdict.promise = promise;
+    Ok(())
+}
+
+/// A variable without a certificate, written by a filter that saw one chunk at a time: every chunk is read, which checks it, and
+/// held against what the filter was asked for.
+fn asked(
+    store: &dyn Source,
+    original: Option<&dyn Source>,
+    path: &str,
+    v: &Variable,
+    want: &Asked,
+    verdict: &mut Verdict,
+    context: &Context<'_>,
+) -> Result<()> {
+    let Some(dtype) = v.dtype() else { return Err(Error::invalid("a coded variable holds numbers", path)) };
+    let Asked { promise, spec } = want;
+    let (mut stats, mut not_rounded) = (ErrorStats::default(), 0);
+    for at in chunk_grid(&v.shape, &chunk_shape(&v.shape, dtype, v.chunks.as_deref()), None) {
+        context.check()?;
+        let have = read_numbers(store, path, dtype, &at.start, &at.count)?;
+        if let Some(original) = original {
+            let x = read_numbers(original, path, dtype, &at.start, &at.count)?;
+            add(&mut stats, &x, &have, &spec.missing, spec.affine)?;
+            not_rounded += spec.tolerance.bits.map_or(0, |_| n_broken(&spec.tolerance, &x, &have, spec.affine));
+        }
+        let raw_bytes = (have.len() * dtype.size()) as u64;
+        (context.progress)(Progress { variable: path, raw_bytes, coded_bytes: 0 });
+    }
+    if original.is_some() {
+        if not_rounded > 0 || stats.n_mask_changed > 0 || !promise.kept(&stats) {
+            let (moved, l2) = (stats.n_mask_changed, stats.l2());
+            verdict.problems.push(format!(
+                "{promise} does not hold: max abs {:e}, max rel {:e}, l2 {l2:e}, {moved} missing samples changed, {not_rounded} not rounded",
+                stats.max_abs, stats.max_rel
+            ));
+        }
+        verdict.stats = Some(stats);
+    }
+    verdict.promise = Some(promise.clone());
     Ok(())
 }
 
@@ -252,7 +299,7 @@ fn n_broken(t: &Tolerance, x: &Samples, y: &Samples, affine: Affine) -> usize {
 }
 
 fn standard(
-    store: &ZarrSource,
+    store: &dyn Source,
     original: Option<&dyn Source>,
     path: &str,
     v: &Variable,

@@ -463,6 +463,18 @@ impl Source for ZarrSource {
         Ok(open.stored.values(&bytes))
     }
 
+    fn layout(&self, path: &str) -> Option<Layout> {
+        Self::layout(self, path)
+    }
+
+    fn payload(&self, path: &str, chunk: &[usize]) -> Result<Option<Vec<u8>>> {
+        Self::payload(self, path, chunk)
+    }
+
+    fn bytes_stored(&self, path: &str) -> Result<Option<u64>> {
+        Self::bytes_stored(self, path).map(Some)
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }

@@ -15,6 +15,7 @@ use super::plan::jobs;
 use super::{
     CodedVariable, Job, Options, Outcome, RETRIES, Settled, copy_standard, finer, raw_bytes, select_variables,
 };
+use crate::coded::CodedFormat;
 use crate::error::{Error, Result};
 use crate::job::Context;
 use crate::job::certificate::{self, crc_of_crcs, lossy_bound};
@@ -46,7 +47,7 @@ pub fn outlines(source: &dyn Source, options: &Options) -> Result<BTreeMap<Strin
         };
         (job.path.clone(), Outline { layout, promise: job.promise.clone(), dtype: job.dtype })
     };
-    Ok(jobs(source, &root, options)?.iter().map(outline).collect())
+    Ok(jobs(source, &root, options, CodedFormat::Zarr)?.iter().map(outline).collect())
 }
 
 /// What to do with a variable that was encoded with `spec` for the `attempt`th time, counted from 1: nothing if the promise holds,
@@ -113,7 +114,7 @@ pub fn skeleton(
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
     let root = select_variables(source.root(), &options.variables)?;
-    let jobs = jobs(source, &root, options)?;
+    let jobs = jobs(source, &root, options, CodedFormat::Zarr)?;
     if let Some(job) = jobs.iter().find(|j| !encoded.contains_key(&j.path)) {
         return Err(Error::invalid("the chunks of a variable are missing", &job.path));
     }
