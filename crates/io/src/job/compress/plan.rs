@@ -77,12 +77,7 @@ pub(super) fn layouts(jobs: &[Job<'_>], context: &Context<'_>) -> Result<(Vec<Pl
 
 /// The automatic chunk, but for the lengths that were asked for. These may be longer than the variable where it can grow, along its
 /// first dimension and unlimited ones, as long as a whole chunk stays one that can be held.
-fn chunk_of(
-    v: &Variable,
-    dtype: Dtype,
-    asked: &BTreeMap<String, usize>,
-    grows: impl Fn(usize) -> bool,
-) -> Vec<usize> {
+fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>, grows: impl Fn(usize) -> bool) -> Vec<usize> {
     let within = |grows: &dyn Fn(usize) -> bool| {
         let mut chunk = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
         for (d, c) in chunk.iter_mut().enumerate() {
