@@ -2,24 +2,21 @@
 
 use anyhow::Result;
 use lithify_io::formats;
-use lithify_io::model::{AttrValue, DataType, Source, Variable};
+use lithify_io::location::shown;
+use lithify_io::model::{AttrValue, DataType, Variable};
 use lithify_io::policy;
-use lithify_io::zarr::ZarrSource;
 use serde_json::{Value, json};
 
 use super::{raw_bytes, warn};
 use crate::args::Info;
+use crate::stream;
 use crate::table::{number, render, shape};
 
 /// Runs it.
 pub fn run(a: &Info) -> Result<()> {
-    let store = if ZarrSource::is_store(&a.input) { Some(ZarrSource::open(&a.input)?) } else { None };
-    let opened = if store.is_none() { Some(formats::open(&a.input)?) } else { None };
-    let source: &dyn Source = match (&store, &opened) {
-        (Some(s), _) => s,
-        (_, Some(s)) => s.as_ref(),
-        _ => return Ok(()),
-    };
+    let input = stream::input(&a.input)?;
+    let opened = formats::open_any(&input)?;
+    let (store, source) = (opened.store(), opened.source());
     for w in source.warnings() {
         warn(&w);
     }
@@ -29,8 +26,8 @@ pub fn run(a: &Info) -> Result<()> {
     let roles = policy::roles(source.root());
     let wanted = super::wanted(source.root(), &a.vars)?;
     let rows = wanted.into_iter().map(|(path, v)| {
-        let stored = store.as_ref().map(|s| s.bytes_stored(&path)).transpose()?;
-        let layout = store.as_ref().and_then(|s| s.layout(&path));
+        let stored = store.map(|s| s.bytes_listed(&path)).transpose()?.flatten();
+        let layout = store.and_then(|s| s.layout(&path));
         Ok(Row {
             role: roles[&path],
             certificate: source.certificate(&path),
@@ -45,11 +42,11 @@ pub fn run(a: &Info) -> Result<()> {
         let variables: Vec<Value> = rows.iter().map(Row::json).collect();
         println!(
             "{}",
-            json!({"file": a.input, "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
+            json!({"file": shown(&a.input), "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
         );
         return Ok(());
     }
-    println!("{}: {}, {} bytes uncompressed", a.input.display(), source.format(), raw_bytes(source.root()));
+    println!("{}: {}, {} bytes uncompressed", shown(&a.input), source.format(), raw_bytes(source.root()));
     let header = ["variable", "type", "dims", "shape", "units", "role", "bound", "max abs", "ratio"];
     print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
     Ok(())

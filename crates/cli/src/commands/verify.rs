@@ -3,18 +3,20 @@
 use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::job::verify::{Verdict, verify};
+use lithify_io::location::shown;
 use lithify_io::zarr::ZarrSource;
 use serde_json::{Value, json};
 
 use super::raw_bytes;
 use crate::args::Verify;
 use crate::exit::Failed;
-use crate::progress;
 use crate::table::{number, render};
+use crate::{progress, stream};
 
 /// Runs it.
 pub fn run(a: &Verify) -> Result<()> {
-    let store = ZarrSource::open(&a.store)?;
+    let store = stream::input(&a.store)?;
+    let store = ZarrSource::open(&store)?;
     let original = a.against.as_deref().map(formats::open).transpose()?;
     let verdicts = progress::run(&a.running, raw_bytes(lithify_io::model::Source::root(&store)), |context| {
         verify(&store, original.as_deref(), context)
@@ -22,7 +24,7 @@ pub fn run(a: &Verify) -> Result<()> {
     if a.running.json {
         println!(
             "{}",
-            json!({"store": a.store, "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(json).collect::<Vec<_>>()})
+            json!({"store": shown(&a.store), "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(json).collect::<Vec<_>>()})
         );
     } else {
         print!("{}", table(&verdicts));

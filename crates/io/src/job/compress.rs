@@ -31,6 +31,7 @@ use super::chunks::{ChunkAt, chunk_grid, chunk_shape, shard_shape};
 use super::information::information;
 use super::{Context, Progress, ordered};
 use crate::error::{Error, Result};
+use crate::location;
 use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
 use crate::zarr::{Layout, ZarrWriter, configuration_of};
@@ -102,9 +103,8 @@ pub fn compress(
     context: &Context<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
-    let name = out.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    if !name.ends_with(".zarr") && !name.ends_with(".zarr.zip") {
-        return Err(Error::invalid("the output's ending must be .zarr or .zarr.zip", out.display()));
+    if !["zarr", "zarr.zip"].iter().any(|ending| location::ends_with(out, ending)) {
+        return Err(Error::invalid("the output's ending must be .zarr or .zarr.zip", location::shown(out)));
     }
     super::check_output(out, options.force)?;
     let root = select_variables(source.root(), &options.variables)?;

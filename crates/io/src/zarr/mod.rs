@@ -11,6 +11,7 @@ mod attrs;
 pub mod codec;
 mod foreign;
 mod metadata;
+mod nodes;
 mod plain;
 mod read;
 mod store;
