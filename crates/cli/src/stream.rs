@@ -86,11 +86,6 @@ pub fn output(path: &Path, ending: &str) -> Result<Output> {
 }
 
 impl Output {
-    /// Whether it goes to standard output.
-    pub fn is_stream(&self) -> bool {
-        self.folder.is_some()
-    }
-
     /// Copies what was written to standard output, if it goes there.
     pub fn deliver(self) -> Result<()> {
         let Some(folder) = self.folder else { return Ok(()) };

@@ -40,6 +40,8 @@ pub(crate) struct Tree {
     keys: Vec<Path>,
     /// The last value was metadata.
     metadata: bool,
+    /// The server is gone, and nothing can be deleted there.
+    dead: bool,
     finished: bool,
 }
 
@@ -53,6 +55,7 @@ impl Tree {
             puts: JoinSet::new(),
             keys: Vec::new(),
             metadata: false,
+            dead: false,
             finished: false,
         })
     }
@@ -107,7 +110,11 @@ impl Tree {
             match block_on(self.puts.join_next())? {
                 None => return Ok(()),
                 Some(Ok((_, Ok(())))) => {}
-                Some(Ok((key, Err(e)))) => return Err(explain(&self.remote.url, &key, e)),
+                Some(Ok((key, Err(e)))) => {
+                    let error = explain(&self.remote.url, &key, e);
+                    self.dead = matches!(&error, Error::Io { reason, .. } if reason.kind() == ErrorKind::NotConnected);
+                    return Err(error);
+                }
                 Some(Err(e)) => return Err(self.failed(std::io::Error::other(e))),
             }
         }
@@ -144,7 +151,18 @@ impl Drop for Tree {
         if self.finished || self.keys.is_empty() {
             return;
         }
-        let Ok(runtime) = runtime() else { return };
+        if self.dead || !self.tidied() {
+            let place = shown(&self.remote.url);
+            note(&format!(
+                "{place}: values of the unfinished store may be left, which is no store to a reader; delete them"
+            ));
+        }
+    }
+}
+
+impl Tree {
+    /// Deletes what was written.
+    fn tidied(&mut self) -> bool {
         let (puts, keys) = (&mut self.puts, std::mem::take(&mut self.keys));
         let tidy = async {
             // A value under way would arrive after its deletion.
@@ -153,12 +171,6 @@ impl Drop for Tree {
             let missing = |e: &object_store::Error| matches!(e, object_store::Error::NotFound { .. });
             gone.all(|one| std::future::ready(one.is_ok() || one.is_err_and(|e| missing(&e)))).await
         };
-        let tidied = runtime.block_on(async { tokio::time::timeout(TIDY, tidy).await });
-        if tidied != Ok(true) {
-            let place = shown(&self.remote.url);
-            note(&format!(
-                "{place}: objects of the unfinished store may be left, which no reader takes for a store; delete them"
-            ));
-        }
+        block_on(async { tokio::time::timeout(TIDY, tidy).await }).is_ok_and(|done| done == Ok(true))
     }
 }

@@ -15,7 +15,7 @@ use super::block_on;
 use crate::error::Error;
 use crate::formats;
 use crate::job::check_output;
-use crate::model::{DataType, Dimension, Group, Sink, Source, Values, Variable};
+use crate::model::{DataType, Dimension, Group, Source, Values, Variable};
 use crate::zarr::{Layout, ZarrSource, ZarrWriter};
 
 /// The bucket of this name, which lasts as long as the process.
