@@ -63,9 +63,10 @@ pub struct Running {
 /// `compress`
 #[derive(Debug, Args)]
 pub struct Compress {
-    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy
+    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy: a path, a URL (s3://, gs://, az://, https://), or - for standard input
     pub input: PathBuf,
-    /// A .zarr directory, a .zarr.zip file, or a .nc file that other programs read with the HDF5 plugin
+    /// A .zarr directory, a .zarr.zip file, a URL of one (s3://, gs://, az://), - for a .zarr.zip on standard output, or a .nc file that
+    /// other programs read with the HDF5 plugin
     pub output: PathBuf,
     /// What must hold: abs=, rel=, range=, l2=, l2-block=, psnr=, ratio=, bytes=, bits= or lossless, several joined by commas; for
     /// one variable as T:abs=0.05. Can be given several times. Without any, every bit is kept
@@ -100,9 +101,9 @@ pub struct Compress {
 /// `decompress`
 #[derive(Debug, Args)]
 pub struct Decompress {
-    /// A store, or any file that can be read
+    /// A store, or any file that can be read; URLs and - as for compress
     pub input: PathBuf,
-    /// A file ending in .nc, .npy, .zarr or .zarr.zip
+    /// A file or URL ending in .nc, .npy, .zarr or .zarr.zip, or - for .npy on standard output
     pub output: PathBuf,
     /// Write what was promised and achieved as attribute `lithify` of each variable
     #[arg(long)]
@@ -162,7 +163,7 @@ pub struct Extract {
     pub store: PathBuf,
     /// The variable
     pub variable: String,
-    /// A file ending in .nc, .npy, .zarr or .zarr.zip
+    /// A file or URL ending in .nc, .npy, .zarr or .zarr.zip, or - for .npy on standard output
     pub output: PathBuf,
     /// The part: time=3, time=0:10 (indices), lat=30..60 (coordinates, inclusive), lat=~30.2 (nearest), joined by commas
     #[arg(long, default_value = "", value_name = "SELECTION")]

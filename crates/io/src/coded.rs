@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::job::chunks::shard_shape;
+use crate::location;
 use crate::model::{Group, Values, Variable};
 use crate::netcdf;
 use crate::zarr::{Layout, ZarrWriter};
@@ -51,13 +52,13 @@ impl CodedFormat {
     /// # Errors
     /// [`Error::Invalid`] if it names none.
     pub fn of(out: &Path) -> Result<Self> {
-        let name = out.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        if name.ends_with(".zarr") || name.ends_with(".zarr.zip") {
+        let named = |ending: &&str| location::ends_with(out, ending);
+        if ["zarr", "zarr.zip"].iter().any(|e| named(e)) {
             Ok(Self::Zarr)
-        } else if netcdf::FORMAT.endings.iter().any(|e| name.ends_with(&format!(".{e}"))) {
+        } else if netcdf::FORMAT.endings.iter().any(|e| named(e)) {
             Ok(Self::NetCdf)
         } else {
-            Err(Error::invalid("the output's ending must be .zarr, .zarr.zip or .nc", out.display()))
+            Err(Error::invalid("the output's ending must be .zarr, .zarr.zip or .nc", location::shown(out)))
         }
     }
 

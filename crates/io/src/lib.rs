@@ -6,10 +6,12 @@ pub mod error;
 pub mod formats;
 pub mod grib;
 pub mod job;
+pub mod location;
 pub mod model;
 pub mod netcdf;
 pub mod npy;
 pub mod policy;
+pub mod remote;
 mod temporary;
 pub mod zarr;
 

@@ -2,17 +2,19 @@
 
 use anyhow::Result;
 use lithify_io::formats;
-use lithify_io::model::{AttrValue, DataType, Source, Variable};
+use lithify_io::location::shown;
+use lithify_io::model::{AttrValue, DataType, Variable};
 use lithify_io::policy;
 use serde_json::{Value, json};
 
 use super::{raw_bytes, warn};
 use crate::args::Info;
+use crate::stream;
 use crate::table::{number, render, shape};
 
 /// Runs it.
 pub fn run(a: &Info) -> Result<()> {
-    let opened = formats::open(&a.input)?;
+    let opened = formats::open(&stream::input(&a.input)?)?;
     let source: &dyn Source = opened.as_ref();
     for w in source.warnings() {
         warn(&w);
@@ -37,11 +39,11 @@ pub fn run(a: &Info) -> Result<()> {
         let variables: Vec<Value> = rows.iter().map(Row::json).collect();
         println!(
             "{}",
-            json!({"file": a.input, "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
+            json!({"file": shown(&a.input), "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
         );
         return Ok(());
     }
-    println!("{}: {}, {} bytes uncompressed", a.input.display(), source.format(), raw_bytes(source.root()));
+    println!("{}: {}, {} bytes uncompressed", shown(&a.input), source.format(), raw_bytes(source.root()));
     let header = ["variable", "type", "dims", "shape", "units", "role", "bound", "max abs", "ratio"];
     print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
     Ok(())

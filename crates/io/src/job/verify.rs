@@ -139,13 +139,11 @@ fn coded(
     ordered::run(
         grid.len(),
         context.threads,
-        |i| {
-            context.check()?;
+        |_| context.check(),
+        // Read here, so that several requests are under way where reading goes over a network.
+        |i, ()| {
             let payload = store.payload(path, &grid[i].index)?;
             let want = original.map(|o| o.read(path, &grid[i].start, &grid[i].count)).transpose()?;
-            Ok((payload, want))
-        },
-        |i, (payload, want)| {
             let Some(payload) = payload else {
                 return Err(Error::corrupt(path, format!("chunk {:?} is missing", grid[i].index)));
             };

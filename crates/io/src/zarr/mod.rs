@@ -12,6 +12,7 @@ mod attrs;
 pub mod codec;
 mod foreign;
 mod metadata;
+mod nodes;
 mod plain;
 mod read;
 pub mod shard;
