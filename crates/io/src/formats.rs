@@ -30,7 +30,7 @@ pub const FORMATS: &[Format] = &[zarr::FORMAT, netcdf::FORMAT, npy::FORMAT, grib
 /// A file or store that is open.
 pub enum Opened {
     /// A Zarr store, which can say more than a source does.
-    Store(ZarrSource),
+    Store(Box<ZarrSource>),
     /// Anything else.
     Other(Box<dyn Source>),
 }
@@ -39,7 +39,7 @@ impl Opened {
     /// What any format can do.
     pub fn source(&self) -> &dyn Source {
         match self {
-            Self::Store(store) => store,
+            Self::Store(store) => store.as_ref(),
             Self::Other(source) => source.as_ref(),
         }
     }
@@ -59,7 +59,7 @@ impl Opened {
 /// [`Error::Io`] if it cannot be read, [`Error::Unsupported`] if no format fits.
 pub fn open(path: &Path) -> Result<Box<dyn Source>> {
     Ok(match open_any(path)? {
-        Opened::Store(store) => Box::new(store),
+        Opened::Store(store) => store,
         Opened::Other(source) => source,
     })
 }
@@ -73,7 +73,7 @@ pub fn open_any(path: &Path) -> Result<Opened> {
         return open_url(path);
     }
     if ZarrSource::is_store(path) {
-        return Ok(Opened::Store(ZarrSource::open(path)?));
+        return Ok(Opened::Store(Box::new(ZarrSource::open(path)?)));
     }
     open_local(path).map(Opened::Other)
 }
@@ -84,7 +84,7 @@ fn open_url(url: &Path) -> Result<Opened> {
     if !files.copied().any(|e| location::ends_with(url, e))
         && let Some(store) = ZarrSource::find(url)?
     {
-        return Ok(Opened::Store(store));
+        return Ok(Opened::Store(Box::new(store)));
     }
     match remote::fetch(url, open_local)? {
         Some(file) => Ok(Opened::Other(Box::new(file))),

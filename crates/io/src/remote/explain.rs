@@ -39,14 +39,14 @@ fn reason(url: &str, e: &object_store::Error) -> (ErrorKind, String) {
     let scheme = url.split("://").next().unwrap_or_default().to_ascii_lowercase();
     let credentials = match scheme.as_str() {
         "s3" | "s3a" => {
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, with temporary ones AWS_SESSION_TOKEN too, or AWS_SKIP_SIGNATURE=true for a public bucket"
+            "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, with temporary ones AWS_SESSION_TOKEN too, or AWS_SKIP_SIGNATURE=true for a public bucket"
         }
         "gs" => {
-            "GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT, or GOOGLE_SKIP_SIGNATURE=true for a public bucket"
+            "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT, or GOOGLE_SKIP_SIGNATURE=true for a public bucket"
         }
-        "http" | "https" => "a signed URL, or one with a user's name and password",
+        "http" | "https" => "use a signed URL, or one with a user's name and password",
         _ => {
-            "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for a public container"
+            "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for a public container"
         }
     };
     // A machine that is no cloud's own asks in vain for credentials there.
@@ -54,7 +54,7 @@ fn reason(url: &str, e: &object_store::Error) -> (ErrorKind, String) {
         || text.contains("metadata.google.internal")
         || text.contains("/metadata/identity")
     {
-        return (ErrorKind::PermissionDenied, format!("no credentials were found; set {credentials}"));
+        return (ErrorKind::PermissionDenied, format!("no credentials were found; {credentials}"));
     }
     match e {
         E::NotFound { .. } if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => {
@@ -63,7 +63,7 @@ fn reason(url: &str, e: &object_store::Error) -> (ErrorKind, String) {
         E::NotFound { .. } => (ErrorKind::NotFound, "there is nothing at this URL".into()),
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
             let code = if matches!(e, E::PermissionDenied { .. }) { 403 } else { 401 };
-            let what = format!("access is refused ({code}{}); set {credentials} that may do this", code_of(&text));
+            let what = format!("access is refused ({code}{}): {credentials}, that may do this", code_of(&text));
             (ErrorKind::PermissionDenied, what)
         }
         E::NotSupported { .. } if text.contains("Range") || text.contains("range") => {

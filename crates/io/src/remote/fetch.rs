@@ -152,7 +152,7 @@ impl Remote {
             loop {
                 upload.wait_for_capacity(PARTS).await?;
                 match read_full(&mut file, &mut bytes) {
-                    Ok(0) => return Ok(upload.finish().await.map(|_| Ok(()))?),
+                    Ok(0) => return upload.finish().await.map(|_| Ok(())),
                     Ok(n) => upload.write(&bytes[..n]),
                     Err(e) => {
                         upload.abort().await?;
