@@ -60,7 +60,7 @@ pub fn same_place(a: &Path, b: &Path) -> bool {
 }
 
 /// Bytes of a file, or of everything in a directory.
-fn stored_bytes(path: &Path) -> Result<u64> {
+pub fn stored_bytes(path: &Path) -> Result<u64> {
     if path.is_file() {
         return Ok(path.metadata()?.len());
     }
@@ -74,7 +74,7 @@ fn ratio(raw: u64, coded: u64) -> f64 {
     raw as f64 / coded.max(1) as f64
 }
 
-fn table(outcomes: &[Outcome], stored: u64) -> String {
+pub fn table(outcomes: &[Outcome], stored: u64) -> String {
     let rows: Vec<Vec<String>> = outcomes
         .iter()
         .map(|o| {
@@ -113,9 +113,10 @@ fn achieved(o: &Outcome) -> String {
     o.resolved.0.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
+/// What became of each variable.
+pub fn rows_json(outcomes: &[Outcome]) -> Vec<Value> {
     let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
-    let variables: Vec<Value> = outcomes
+    outcomes
         .iter()
         .map(|o| {
             let e = &o.stats;
@@ -133,7 +134,11 @@ fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
                 "seconds": o.seconds, "mb_per_s": o.raw_bytes as f64 / 1e6 / o.seconds.max(1e-6),
             })
         })
-        .collect();
+        .collect()
+}
+
+fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
+    let variables = rows_json(outcomes);
     let raw: u64 = outcomes.iter().map(|o| o.raw_bytes).sum();
     json!({"output": path, "raw_bytes": raw, "stored_bytes": stored, "ratio": ratio(raw, stored), "variables": variables})
 }
