@@ -179,7 +179,7 @@ const CHUNKS: &[&[(&str, usize)]] = &[
     &[("time", 20)],
     &[("time", 2), ("lat", 1), ("lon", 2)],
 ];
-const LENGTHS: &[&[usize]] = &[&[1, 13], &[4, 1, 1, 8], &[6, 6, 2], &[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]];
+const LENGTHS: &[&[usize]] = &[&[1, 13], &[4, 1, 1, 8], &[6, 6, 2], &[2, 1, 1, 1, 1, 1, 1, 6]];
 
 /// Each bound with the types that it is tried on.
 const BOUNDS: &[(&str, &[Dtype])] = &[
@@ -202,11 +202,14 @@ fn old_values_stay_and_promises_hold_for_all() {
     let mut round = 0;
     for (bound, dtypes) in BOUNDS {
         for dtype in *dtypes {
-            for chunks in CHUNKS {
-                for lengths in LENGTHS {
+            for (i, chunks) in CHUNKS.iter().enumerate() {
+                for (k, lengths) in LENGTHS.iter().enumerate() {
                     round += 1;
-                    // Every case once with one field; the cheaper half of the table also zipped.
-                    let field = [0, 1, 4, 8][round % 4];
+                    // For each bound and type all chunks and all lengths, not each of one with each of the other.
+                    if (i + round / 24) % LENGTHS.len() != k {
+                        continue;
+                    }
+                    let field = [0, 1, 4, 8][(round / 5) % 4];
                     let name = if round % 3 == 0 { "x.zarr.zip" } else { "x.zarr" };
                     let what = format!("{bound} {dtype} {chunks:?} {lengths:?} {} {name}", FIELDS[field].name());
                     grows(&tmp.path().join(name), &file(*dtype, field), bound, chunks, lengths, &what);
@@ -330,9 +333,9 @@ fn a_field_may_begin_with_nothing() {
     let tmp = tempfile::tempdir().unwrap();
     let store = tmp.path().join("x.zarr");
     for begin in [0.0, f32::NAN] {
-        for bound in ["range=1e-3", "psnr=60", "l2=1e-3", "rel=1e-2", "abs=0.1", "ratio=2"] {
-            let mut all = file(Dtype::F32, 0);
-            let n = 4 * LAT * LON;
+        for bound in ["range=1e-3", "psnr=60", "l2=1e-3", "rel=1e-2", "abs=0.1", "ratio=20"] {
+            let mut all = sized(Dtype::F32, 0, 40, 50);
+            let n = 4 * 40 * 50;
             if let Some(Values::Numbers(Samples::F32(x))) = all.values.get_mut("T") {
                 x[..n].fill(begin);
             }
