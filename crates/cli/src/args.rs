@@ -24,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr, .zarr.zip) or a NetCDF-4 file (.nc)
     Compress(Compress),
+    /// Put a file to the end of a store, along one dimension
+    Append(Append),
     /// Write a store back as NetCDF, .npy or plain Zarr
     Decompress(Decompress),
     /// Say what a file holds, how it is stored and what is promised
@@ -78,7 +80,8 @@ pub struct Compress {
     /// 1 (fast) to 9 (small)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub effort: u8,
-    /// Chunk lengths by dimension, over the automatic ones: lat=180,lon=360
+    /// Chunk lengths by dimension, over the automatic ones: lat=180,lon=360. Along the first dimension and unlimited ones a chunk may be
+    /// longer than the file, for what is appended later
     #[arg(long, value_delimiter = ',', value_name = "DIM=N", value_parser = chunk_length)]
     pub chunks: Vec<(String, usize)>,
     /// Only these variables, with their coordinates
@@ -94,6 +97,20 @@ pub struct Compress {
     /// Replace an output that exists
     #[arg(short, long)]
     pub force: bool,
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `append`
+#[derive(Debug, Args)]
+pub struct Append {
+    /// A file of the store's variables, as compress takes it, that goes on where the store ends
+    pub input: PathBuf,
+    /// A .zarr directory or a .zarr.zip file that lithify wrote. Every variable keeps its bound, codec and effort
+    pub store: PathBuf,
+    /// The dimension that grows
+    #[arg(long, value_name = "NAME")]
+    pub dim: String,
     #[command(flatten)]
     pub running: Running,
 }

@@ -31,6 +31,7 @@ fn main() -> std::process::ExitCode {
     lithify_io::remote::on_note(commands::warn);
     let run = || match &cli.command {
         Command::Compress(a) => commands::compress::run(a),
+        Command::Append(a) => commands::append::run(a),
         Command::Decompress(a) => commands::decompress::run(a),
         Command::Info(a) => commands::info::run(a),
         Command::Verify(a) => commands::verify::run(a),

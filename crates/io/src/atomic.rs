@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 const SUFFIX: &str = ".tmp";
 /// Characters that `tempfile` makes up.
 const RANDOM: usize = 6;
+/// Files that are waited for at a time.
+const SYNCS: usize = 16;
 
 /// The right to change a store or file, until dropped.
 #[derive(Debug)]
@@ -165,15 +167,14 @@ fn remove(path: &Path) -> IoResult<()> {
     if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-/// Gives `new` the name `path`, which nothing has.
+/// Gives `new` the name `path`, which nothing has. Nothing is lost if the machine goes down, so nothing is waited for.
 ///
 /// # Errors
 /// [`Error::Io`]; then `new` is gone.
 pub(crate) fn publish(new: &Path, path: &Path) -> Result<()> {
-    let placed = sync(new).and_then(|()| fs::rename(new, path));
-    match &placed {
-        Ok(()) => sync_folder(folder_of(path)),
-        Err(_) => remove(new).unwrap_or_default(),
+    let placed = fs::rename(new, path);
+    if placed.is_err() {
+        let _ = remove(new);
     }
     placed.map_err(Error::io(path))
 }
@@ -256,18 +257,41 @@ fn cannot(e: &std::io::Error) -> bool {
     matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
 
-/// Has everything new below `path` written to the disk: a crash of the machine must not leave names without contents.
+/// Has everything new below `path` written to the disk before what it replaces goes: a crash of the machine must not leave names
+/// without contents. Many at a time, for the file system writes down together what comes together.
 fn sync(path: &Path) -> IoResult<()> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    list(path, &mut files, &mut folders)?;
+    each(&files, |file| File::open(file)?.sync_all())?;
+    each(&folders, |folder| {
+        sync_folder(folder);
+        Ok(())
+    })
+}
+
+/// Files that have no other name, and folders.
+fn list(path: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> IoResult<()> {
     let meta = fs::symlink_metadata(path)?;
     if meta.is_dir() {
         for entry in fs::read_dir(path)? {
-            sync(&entry?.path())?;
+            list(&entry?.path(), files, folders)?;
         }
-        sync_folder(path);
+        folders.push(path.into());
     } else if meta.is_file() && !is_shared(&meta) {
-        File::open(path)?.sync_all()?;
+        files.push(path.into());
     }
     Ok(())
+}
+
+fn each(paths: &[PathBuf], run: impl Fn(&Path) -> IoResult<()> + Sync) -> IoResult<()> {
+    let share = paths.len().div_ceil(SYNCS).max(1);
+    std::thread::scope(|scope| {
+        let run = &run;
+        let threads: Vec<_> =
+            paths.chunks(share).map(|some| scope.spawn(move || some.iter().try_for_each(|p| run(p)))).collect();
+        let ended = threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// Directories cannot be synced everywhere; where they can, it is done.

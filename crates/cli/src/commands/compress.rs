@@ -68,7 +68,7 @@ pub fn check_places(input: &Path, output: &Path) -> Result<()> {
 }
 
 /// Bytes of a file, or of everything in a directory or below a URL.
-fn stored_bytes(path: &Path) -> Result<u64> {
+pub fn stored_bytes(path: &Path) -> Result<u64> {
     if is_url(path) {
         return Ok(lithify_io::remote::size_at(path)?.unwrap_or(0));
     }
@@ -85,7 +85,7 @@ fn ratio(raw: u64, coded: u64) -> f64 {
     raw as f64 / coded.max(1) as f64
 }
 
-fn table(outcomes: &[Outcome], stored: u64) -> String {
+pub fn table(outcomes: &[Outcome], stored: u64) -> String {
     let rows: Vec<Vec<String>> = outcomes
         .iter()
         .map(|o| {

@@ -1,5 +1,7 @@
 //! `lithify info`
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::location::shown;
@@ -46,7 +48,28 @@ pub fn run(a: &Info) -> Result<()> {
     println!("{}: {}, {} bytes uncompressed", shown(&a.input), source.format(), raw_bytes(source.root()));
     let header = ["variable", "type", "dims", "shape", "units", "role", "bound", "max abs", "ratio"];
     print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
+    for (parts, variables) in grown(&rows) {
+        println!("{parts}: {}", variables.join(", "));
+    }
     Ok(())
+}
+
+/// How variables were put together from parts, and which.
+fn grown(rows: &[Row<'_>]) -> BTreeMap<String, Vec<String>> {
+    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let Some(parts) = row.certificate.as_ref().and_then(|c| c["parts"].as_array()) else { continue };
+        let dim = parts.first().and_then(|p| p["dim"].as_str()).unwrap_or_default();
+        let lengths = parts.iter().map(|p| Some((p["stop"].as_u64()?.checked_sub(p["start"].as_u64()?)?).to_string()));
+        let lengths: Vec<String> = lengths.collect::<Option<_>>().unwrap_or_default();
+        // Of many parts, the first and the last say enough.
+        let shown = match lengths.as_slice() {
+            [first @ .., a, b] if first.len() > 6 => format!("{} + .. + {a} + {b}", first[..3].join(" + ")),
+            all => all.join(" + "),
+        };
+        out.entry(format!("grown along {dim} in {} parts, {shown}", parts.len())).or_default().push(row.path.clone());
+    }
+    out
 }
 
 struct Row<'a> {

@@ -26,6 +26,7 @@ use super::certificate::{self, Place};
 use super::compress::{Before, Job, Outcome, Plan, raw_bytes, standard};
 use super::{Context, Progress};
 use crate::error::{Error, Result};
+use crate::location;
 use crate::model::{Source, Variable};
 use crate::policy;
 use crate::zarr::{ZarrAppender, ZarrSource, configuration_of, spec_of};
@@ -56,6 +57,10 @@ pub fn append(
     context: &Context<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Appended> {
+    if location::is_url(path) {
+        let what = "only a store on a local disk grows: an object store cannot take a tree's place in one step";
+        return Err(Error::invalid(what, location::shown(path)));
+    }
     let mut appender = ZarrAppender::open(path)?;
     let source = Fitted::new(source, appender.source().root(), dim);
     let seam = seam(appender.source(), &source, dim, context, warn)?;

@@ -212,7 +212,7 @@ fn in_order(
         (Values::Strings(old), Values::Strings(new)) => {
             return match new.iter().find(|label| old.contains(label)) {
                 Some(label) => {
-                    Err(Error::invalid(format!("{path} has this label already; append what is new only"), label))
+                    Err(Error::invalid(format!("{path} has this label already; append only what is new"), label))
                 }
                 None => Ok(()),
             };
@@ -234,18 +234,17 @@ fn in_order(
         }
     };
     let rises = if direction == Ordering::Less { "rises" } else { "falls" };
-    if !old.is_empty() && (across(&old, &new) != Some(direction) || direction == Ordering::Equal) {
+    let meets = across(&old, &new);
+    if !old.is_empty() && (meets != Some(direction) || direction == Ordering::Equal) {
         let affine = policy::affine(v);
         let last = affine.physical(old.f64(old.len() - 1));
-        let what = format!(
-            "{path} {rises} to {last} in the store, and the file must go on from there; cut off what is there already"
-        );
-        let what = if direction == Ordering::Equal {
-            format!("{path} is {last} in the store already; append what is new only")
-        } else {
-            what
+        let what = match meets {
+            Some(Ordering::Equal) => format!("{path} is {last} in the store already; append only what is new"),
+            _ => format!(
+                "{path} {rises} to {last} in the store, and the file must go on from there; cut off what is there already"
+            ),
         };
-        return Err(Error::invalid(what, format!("it begins at {}", affine.physical(new.f64(0)))));
+        return Err(Error::invalid(what, format!("the file begins at {}", affine.physical(new.f64(0)))));
     }
     if new.len() > 1 && steps(&new) != Some(direction) {
         return Err(Error::invalid(
