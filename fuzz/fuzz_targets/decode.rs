@@ -7,7 +7,9 @@ fuzz_target!(|data: &[u8]| {
     // Checksums are put right, so that the fuzzer gets past them.
     let mut payload = data.to_vec();
     if payload.len() >= 15 {
+        let version = 1 + payload[3] % 2;
         payload[..4].copy_from_slice(&lithify_codec::MAGIC);
+        payload[3] = version;
         let at = payload.len() - 4;
         let crc = lithify_codec::crc32c_append(0, &payload[..at]);
         payload[at..].copy_from_slice(&crc.to_le_bytes());

@@ -22,13 +22,15 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr or .zarr.zip)
+    /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr, .zarr.zip) or a NetCDF-4 file (.nc)
     Compress(Compress),
+    /// Put a file to the end of a store, along one dimension
+    Append(Append),
     /// Write a store back as NetCDF, .npy or plain Zarr
     Decompress(Decompress),
     /// Say what a file holds, how it is stored and what is promised
     Info(Info),
-    /// Check a store: checksums and lineage, and every value if the original is given
+    /// Check a store or a compressed .nc file: checksums and lineage, and every value if the original is given
     Verify(Verify),
     /// Compare two files value by value: errors, correlations, distributions
     Compare(Compare),
@@ -63,9 +65,10 @@ pub struct Running {
 /// `compress`
 #[derive(Debug, Args)]
 pub struct Compress {
-    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy
+    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy: a path, a URL (s3://, gs://, az://, https://), or - for standard input
     pub input: PathBuf,
-    /// A .zarr directory or a .zarr.zip file
+    /// A .zarr directory, a .zarr.zip file, a URL of one (s3://, gs://, az://), - for a .zarr.zip on standard output, or a .nc file that
+    /// other programs read with the HDF5 plugin
     pub output: PathBuf,
     /// What must hold: abs=, rel=, range=, l2=, l2-block=, psnr=, ratio=, bytes=, bits= or lossless, several joined by commas; for
     /// one variable as T:abs=0.05. Can be given several times. Without any, every bit is kept
@@ -77,7 +80,8 @@ pub struct Compress {
     /// 1 (fast) to 9 (small)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub effort: u8,
-    /// Chunk lengths by dimension, over the automatic ones: lat=180,lon=360
+    /// Chunk lengths by dimension, over the automatic ones: lat=180,lon=360. Along the first dimension and unlimited ones a chunk may be
+    /// longer than the file, for what is appended later
     #[arg(long, value_delimiter = ',', value_name = "DIM=N", value_parser = chunk_length)]
     pub chunks: Vec<(String, usize)>,
     /// Only these variables, with their coordinates
@@ -97,12 +101,26 @@ pub struct Compress {
     pub running: Running,
 }
 
+/// `append`
+#[derive(Debug, Args)]
+pub struct Append {
+    /// A file of the store's variables, as compress takes it, that goes on where the store ends
+    pub input: PathBuf,
+    /// A .zarr directory or a .zarr.zip file that lithify wrote. Every variable keeps its bound, codec and effort
+    pub store: PathBuf,
+    /// The dimension that grows
+    #[arg(long, value_name = "NAME")]
+    pub dim: String,
+    #[command(flatten)]
+    pub running: Running,
+}
+
 /// `decompress`
 #[derive(Debug, Args)]
 pub struct Decompress {
-    /// A store, or any file that can be read
+    /// A store, or any file that can be read; URLs and - as for compress
     pub input: PathBuf,
-    /// A file ending in .nc, .npy, .zarr or .zarr.zip
+    /// A file or URL ending in .nc, .npy, .zarr or .zarr.zip, or - for .npy on standard output
     pub output: PathBuf,
     /// Write what was promised and achieved as attribute `lithify` of each variable
     #[arg(long)]
@@ -132,7 +150,7 @@ pub struct Info {
 /// `verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// A store
+    /// A store, or a NetCDF file
     pub store: PathBuf,
     /// Check every value against the original
     #[arg(long, value_name = "ORIGINAL")]
@@ -162,7 +180,7 @@ pub struct Extract {
     pub store: PathBuf,
     /// The variable
     pub variable: String,
-    /// A file ending in .nc, .npy, .zarr or .zarr.zip
+    /// A file or URL ending in .nc, .npy, .zarr or .zarr.zip, or - for .npy on standard output
     pub output: PathBuf,
     /// The part: time=3, time=0:10 (indices), lat=30..60 (coordinates, inclusive), lat=~30.2 (nearest), joined by commas
     #[arg(long, default_value = "", value_name = "SELECTION")]

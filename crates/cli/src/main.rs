@@ -1,5 +1,9 @@
 //! The command line: `lithify compress in.nc out.zarr -b abs=0.01`.
 
+// First, for the modules below print by its macros.
+#[macro_use]
+mod stream;
+
 mod args;
 mod commands;
 mod exit;
@@ -24,8 +28,10 @@ fn main() -> std::process::ExitCode {
     #[cfg(target_env = "gnu")]
     return_large_buffers();
     let cli = Cli::parse();
+    lithify_io::remote::on_note(commands::warn);
     let run = || match &cli.command {
         Command::Compress(a) => commands::compress::run(a),
+        Command::Append(a) => commands::append::run(a),
         Command::Decompress(a) => commands::decompress::run(a),
         Command::Info(a) => commands::info::run(a),
         Command::Verify(a) => commands::verify::run(a),
@@ -35,9 +41,11 @@ fn main() -> std::process::ExitCode {
         Command::Man { dir } => commands::shell::man(dir),
     };
     match run() {
+        // As if the closed pipe had ended us, which it would have in another language.
+        Ok(()) if stream::is_closed() => std::process::ExitCode::FAILURE,
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("lithify: {e:#}");
+            eprintln!("lithify: {}", stream::named(&format!("{e:#}")));
             exit::code(&e)
         }
     }

@@ -1,7 +1,7 @@
 //! Adds the golden payloads that are missing: `cargo run -p lithify-codec --example golden --features testkit`.
 //!
 //! One for each codec and sample type, in `golden/<format version>/`, named `<codec>.<type>.bin`; the checksum of the decoded
-//! samples is inside. A file that is there is never touched: it was written by the version that introduced it.
+//! samples is inside. Joined ones in `golden/2/`: `joined-<dimension>.<type>.bin`. A file that is there is never touched: it was written by the version that introduced it.
 
 use lithify_codec::transform::TRANSFORMS;
 use lithify_codec::{Affine, ChunkSpec, Codec, Dtype, FieldStats, MAGIC, Promise, match_samples, testkit};
@@ -31,6 +31,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::fs::write(&file, lithify_codec::encode_chunk(&x, &shape, &spec)?.bytes)?;
             println!("{}", file.display());
         }
+    }
+    joined(&folder.with_file_name("2"))
+}
+
+/// Chunks that were filled bit by bit: 3, 1 and 2 of 6 along one dimension.
+fn joined(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(folder)?;
+    let field = testkit::FIELDS.iter().find(|f| f.name() == "masked").ok_or("no such field")?;
+    let cases = [
+        (0, Dtype::F32, "predict"),
+        (1, Dtype::F32, "wavelet"),
+        (0, Dtype::I16, "lossless"),
+        (2, Dtype::F64, "tensor"),
+    ];
+    for (axis, dtype, codec) in cases {
+        let file = folder.join(format!("joined-{axis}.{dtype}.bin"));
+        if file.exists() {
+            continue;
+        }
+        let mut payloads = Vec::new();
+        for (i, n) in [3, 1, 2].into_iter().enumerate() {
+            let mut shape = [5, 7, 11];
+            shape[axis] = n;
+            let x = field.samples(dtype, shape.iter().product(), i as u64);
+            let promise: Promise = if codec == "lossless" { Promise::lossless() } else { "abs=2".parse()? };
+            let tolerance = promise.resolve(&FieldStats::default());
+            let spec = ChunkSpec { codec: codec.parse()?, tolerance, ..ChunkSpec::lossless() };
+            payloads.push(lithify_codec::encode_chunk(&x, &shape, &spec)?.bytes);
+        }
+        let all: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        std::fs::write(&file, lithify_codec::join(axis, &all)?)?;
+        println!("{}", file.display());
     }
     Ok(())
 }

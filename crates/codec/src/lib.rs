@@ -39,7 +39,9 @@ pub use crc32c::crc32c_append;
 pub use bound::{Affine, Bound, Promise, Tolerance};
 pub use dtype::{Dtype, Sample, Samples};
 pub use error::{Error, Result};
-pub use pipeline::{Encoded, Header, MAGIC, Probe, decode_chunk, decode_region, encode_chunk, header, settle};
+pub use pipeline::{
+    Encoded, Header, MAGIC, Part, Probe, decode_chunk, decode_region, encode_chunk, header, join, parts, settle,
+};
 pub use spec::{ChunkSpec, Codec};
 pub use stats::{ErrorStats, FieldStats};
 pub use transform::Region;

@@ -25,11 +25,13 @@ use crate::transform::{self, Analysis, Block, Goal, NormRule, Stage};
 use crate::{auto, lossless, match_samples};
 
 mod decode;
+mod join;
 mod probe;
 pub use decode::{decode_chunk, decode_region, header};
+pub use join::{MOST_ADDED, Part, join, parts};
 pub use probe::{Probe, settle};
 
-/// First bytes of every payload; the fourth is the format version.
+/// First bytes of every payload that stands alone; the fourth is the format version.
 pub const MAGIC: [u8; 4] = *b"LTH\x01";
 /// Most dimensions of a chunk.
 pub const MAX_DIMS: usize = 8;

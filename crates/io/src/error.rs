@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::location::shown;
+
 /// The result of every fallible function here.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -18,7 +20,7 @@ pub enum Error {
         got: String,
     },
     /// The file uses something that this build cannot read or the format cannot hold.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {what}", shown(path))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -26,7 +28,7 @@ pub enum Error {
         what: String,
     },
     /// The file contradicts itself or ends early.
-    #[error("{}: {what}; the file is damaged", path.display())]
+    #[error("{}: {what}; the file is damaged", shown(path))]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -39,6 +41,9 @@ pub enum Error {
     /// Bounds that the data cannot keep together; what they can is said.
     #[error("{0}")]
     Unreachable(String),
+    /// Somebody else is changing the store.
+    #[error("{}: another append is running; wait for it to end", .0.display())]
+    Busy(PathBuf),
     /// The work was interrupted.
     #[error("interrupted; nothing was left behind")]
     Interrupted,
@@ -46,7 +51,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] lithify_codec::Error),
     /// The system.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -69,6 +74,16 @@ impl Error {
     /// Shorthand for [`Error::Unsupported`].
     pub fn unsupported(path: impl AsRef<Path>, what: impl std::fmt::Display) -> Self {
         Self::Unsupported { path: path.as_ref().into(), what: what.to_string() }
+    }
+
+    /// The error with another name in place of a path, for files that are copies of something else.
+    pub(crate) fn renamed(mut self, from: &Path, to: &str) -> Self {
+        if let Self::Unsupported { path, .. } | Self::Corrupt { path, .. } | Self::Io { path, .. } = &mut self
+            && path == from
+        {
+            *path = to.into();
+        }
+        self
     }
 
     /// Shorthand for [`Error::Io`], for `map_err`.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Sink, Source};
-use crate::{grib, netcdf, npy, zarr};
+use crate::zarr::ZarrSource;
+use crate::{grib, location, netcdf, npy, remote, zarr};
 
 /// Starts a file under a temporary name.
 pub type Create = fn(&Path) -> Result<Box<dyn Sink>>;
@@ -26,11 +27,72 @@ pub struct Format {
 /// Every format, in the order of detection.
 pub const FORMATS: &[Format] = &[zarr::FORMAT, netcdf::FORMAT, npy::FORMAT, grib::FORMAT];
 
-/// Opens a file or store by what it is, not by its name.
+/// A file or store that is open.
+pub enum Opened {
+    /// A Zarr store, which can say more than a source does.
+    Store(Box<ZarrSource>),
+    /// Anything else.
+    Other(Box<dyn Source>),
+}
+
+impl Opened {
+    /// What any format can do.
+    pub fn source(&self) -> &dyn Source {
+        match self {
+            Self::Store(store) => store.as_ref(),
+            Self::Other(source) => source.as_ref(),
+        }
+    }
+
+    /// The store, if it is one.
+    pub fn store(&self) -> Option<&ZarrSource> {
+        match self {
+            Self::Store(store) => Some(store),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// Opens a file, a store or what is at a URL by what it is, not by its name.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be read, [`Error::Unsupported`] if no format fits.
 pub fn open(path: &Path) -> Result<Box<dyn Source>> {
+    Ok(match open_any(path)? {
+        Opened::Store(store) => store,
+        Opened::Other(source) => source,
+    })
+}
+
+/// Like [`open`], but tells stores from files.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_any(path: &Path) -> Result<Opened> {
+    if location::is_url(path) {
+        return open_url(path);
+    }
+    if ZarrSource::is_store(path) {
+        return Ok(Opened::Store(Box::new(ZarrSource::open(path)?)));
+    }
+    open_local(path).map(Opened::Other)
+}
+
+/// A URL says by its name whether it is a file or a store; where it does not, a store is looked for first.
+fn open_url(url: &Path) -> Result<Opened> {
+    let files = FORMATS.iter().flat_map(|f| f.endings).filter(|e| !e.starts_with("zarr"));
+    if !files.copied().any(|e| location::ends_with(url, e))
+        && let Some(store) = ZarrSource::find(url)?
+    {
+        return Ok(Opened::Store(Box::new(store)));
+    }
+    match remote::fetch(url, open_local)? {
+        Some(file) => Ok(Opened::Other(Box::new(file))),
+        None => Err(Error::io(url)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is nothing at this URL"))),
+    }
+}
+
+fn open_local(path: &Path) -> Result<Box<dyn Source>> {
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
     let mut head = Vec::new();
     if meta.is_file() {
@@ -50,9 +112,12 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
 /// # Errors
 /// [`Error::Invalid`] if no writer has that ending.
 pub fn create(path: &Path) -> Result<Box<dyn Sink>> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let row = FORMATS.iter().find(|f| f.create.is_some() && f.endings.iter().any(|e| name.ends_with(&format!(".{e}"))));
+    let row = FORMATS.iter().find(|f| f.create.is_some() && f.endings.iter().any(|e| location::ends_with(path, e)));
     match row.and_then(|f| f.create) {
+        // Stores know of URLs; files are sent there when they are complete.
+        Some(create) if location::is_url(path) && !location::ends_with(path, "zarr") => {
+            Ok(Box::new(remote::Sending::new(path, create)?))
+        }
         Some(create) => create(path),
         None => {
             let endings: Vec<_> = FORMATS
@@ -61,7 +126,10 @@ pub fn create(path: &Path) -> Result<Box<dyn Sink>> {
                 .flat_map(|f| f.endings)
                 .map(|e| format!(".{e}"))
                 .collect();
-            Err(Error::invalid(format!("the output's ending must be one of {}", endings.join(", ")), path.display()))
+            Err(Error::invalid(
+                format!("the output's ending must be one of {}", endings.join(", ")),
+                location::shown(path),
+            ))
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Files to arrays with names, units and missing values, and back.
 
+mod atomic;
+pub mod coded;
 pub mod error;
 pub mod formats;
 pub mod grib;
 pub mod job;
+pub mod location;
 pub mod model;
 pub mod netcdf;
 pub mod npy;
 pub mod policy;
+pub mod remote;
 mod temporary;
 pub mod zarr;
 

@@ -4,11 +4,13 @@
 //! A variable's shape is that of its dimensions, in order, C order (last fastest). Data stay in the file until
 //! [`Source::read`] asks for a part of them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use lithify_codec::{Dtype, FieldStats, Samples};
+use lithify_codec::{ChunkSpec, Dtype, FieldStats, Promise, Samples};
 
 use crate::error::{Error, Result};
+use crate::zarr::Layout;
 
 /// A dimension of a group, visible in its subgroups too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +120,27 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// How the variable at `path` is stored, if as payloads of ours.
+    fn layout(&self, _path: &str) -> Option<Layout> {
+        None
+    }
+
+    /// The coded bytes of one chunk of a variable with a layout, by its index in the grid of (inner) chunks; `None` if it was
+    /// never written and reads as the fill value.
+    fn payload(&self, path: &str, _chunk: &[usize]) -> Result<Option<Vec<u8>>> {
+        Err(Error::invalid("this variable is not coded by lithify", path))
+    }
+
+    /// Bytes of the chunks of the variable at `path`, where that is known.
+    fn bytes_stored(&self, _path: &str) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// What whoever wrote the variable at `path` asked of each chunk, where that is known and nothing was certified.
+    fn asked(&self, _path: &str) -> Option<Asked> {
+        None
+    }
+
     /// What an earlier lithify wrote about the variable at `path`: its bound, its errors, its lineage.
     fn certificate(&self, path: &str) -> Option<serde_json::Value> {
         let text = self.root().find(path).ok()?.attr("lithify")?.as_text()?;
@@ -137,6 +160,15 @@ pub struct Known {
     pub field: Option<FieldStats>,
     /// Mantissa bits that `bits=auto` keeps.
     pub bits: Option<u32>,
+}
+
+/// What an encoder was asked for that saw one chunk at a time.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What must hold of each chunk.
+    pub promise: Promise,
+    /// The same worked out, with what values mean and which of them are missing.
+    pub spec: ChunkSpec,
 }
 
 /// A file or store being written under a temporary name. Dropping it without [`Sink::finish`] leaves nothing behind.
@@ -224,6 +256,12 @@ impl Group {
         let mut out = Vec::new();
         go(self, "", &mut out);
         out
+    }
+
+    /// Names of all dimensions that can grow.
+    pub fn unlimited(&self) -> BTreeSet<String> {
+        let own = self.dims.iter().filter(|d| d.unlimited).map(|d| d.name.clone());
+        own.chain(self.groups.iter().flat_map(Self::unlimited)).collect()
     }
 
     /// The variable at `path`.

@@ -221,6 +221,14 @@ pub fn decode_many<'py>(py: Python<'py>, payloads: Vec<Bound<'py, PyAny>>) -> Py
     decoded.map_err(errors::codec)?.into_iter().map(|(x, shape)| array_of(py, x, &shape)).collect()
 }
 
+/// One payload of several that lie one after another along a dimension, each kept as it is.
+#[pyfunction]
+pub fn join<'py>(py: Python<'py>, axis: usize, payloads: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
+    let payloads = payloads.iter().map(bytes_of).collect::<PyResult<Vec<_>>>()?;
+    let parts: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    Ok(PyBytes::new(py, &lithify_codec::join(axis, &parts).map_err(errors::codec)?))
+}
+
 /// What a payload says of itself: dtype, shape, codec, decoded_crc32c.
 #[pyfunction]
 pub fn header<'py>(py: Python<'py>, payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {

@@ -5,7 +5,7 @@ use lithify_io::Error as Io;
 use pyo3::PyErr;
 use pyo3::create_exception;
 use pyo3::exceptions::{
-    PyEOFError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOSError, PyValueError,
+    PyBlockingIOError, PyEOFError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOSError, PyValueError,
 };
 
 create_exception!(lithify, CorruptError, PyValueError, "The bytes contradict themselves: the data are damaged.");
@@ -31,6 +31,7 @@ pub fn io(e: Io) -> PyErr {
         Io::Unsupported { .. } => PyNotImplementedError::new_err(text),
         Io::Corrupt { .. } => CorruptError::new_err(text),
         Io::Broken(_) | Io::Unreachable(_) => BoundError::new_err(text),
+        Io::Busy(_) => PyBlockingIOError::new_err(text),
         Io::Interrupted => PyKeyboardInterrupt::new_err(()),
         // With a number of the system, Python chooses FileNotFoundError and the like by itself.
         Io::Io { path, reason } => match reason.raw_os_error() {

@@ -141,6 +141,53 @@ pub fn compress(
     Ok(report(&path, &outcomes))
 }
 
+/// More of the same to a store, from a file.
+#[pyfunction]
+#[pyo3(signature = (input, store, dim, threads, progress=None))]
+pub fn append_file(
+    py: Python<'_>,
+    input: PathBuf,
+    store: PathBuf,
+    dim: &str,
+    threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    let mut warnings = Vec::new();
+    let appended = run(py, threads, progress, |context| {
+        let source = formats::open(&input)?;
+        job::append::append(source.as_ref(), &store, dim, context, &mut |w| warnings.push(w))
+    })?;
+    warn(py, &warnings)?;
+    Ok(appended_report(&appended))
+}
+
+/// More of the same to a store, from a tree and a function that reads it (see `Source`).
+#[pyfunction]
+#[pyo3(signature = (tree, read, store, dim, threads, progress=None))]
+pub fn append(
+    py: Python<'_>,
+    tree: &Bound<'_, PyDict>,
+    read: Py<PyAny>,
+    store: PathBuf,
+    dim: &str,
+    threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    let source = PySource::new(tree, read)?;
+    let mut warnings = Vec::new();
+    let done = run(py, threads, progress, |context| {
+        job::append::append(&source, &store, dim, context, &mut |w| warnings.push(w))
+    });
+    let appended = done.map_err(|e| source.take_raised().unwrap_or(e))?;
+    warn(py, &warnings)?;
+    Ok(appended_report(&appended))
+}
+
+fn appended_report(a: &job::append::Appended) -> String {
+    let variables: Vec<_> = a.outcomes.iter().map(Outcome::json).collect();
+    json!({"output": a.path, "start": a.start, "stop": a.stop, "variables": variables}).to_string()
+}
+
 /// A store, or any file, to a plain file.
 #[pyfunction]
 #[pyo3(signature = (input, output, force, lineage, threads, progress=None))]

@@ -18,13 +18,13 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header, pack};
+    use super::chunk::{compare, decode, decode_many, encode, encode_many, field_stats, header, join, pack};
     #[pymodule_export]
     use super::distributed::{bit_pairs, check_output, judge, mantissa_bits, outline, shard, skeleton, unshard};
     #[pymodule_export]
     use super::errors::{BoundError, CorruptError};
     #[pymodule_export]
-    use super::jobs::{compress, compress_file, decompress_file, verify_store};
+    use super::jobs::{append, append_file, compress, compress_file, decompress_file, verify_store};
     #[pymodule_export]
     use super::plan::{configure, plan};
     #[pymodule_export]

@@ -15,8 +15,8 @@ use crate::errors;
 use crate::jobs::{Asked, check_effort, run};
 use crate::source::PySource;
 
-/// Statistics of a variable and the mantissa bits to keep, as far as they are known.
-type Noted<'py> = (Option<Bound<'py, PyDict>>, Option<u32>);
+/// Statistics and mantissa bits of variables, by path.
+type KnownByPath<'py> = BTreeMap<String, (Option<Bound<'py, PyDict>>, Option<u32>)>;
 
 /// Chunk, shard and configuration of each variable that the codec will code, by path. The data are read as far as bounds need it and
 /// `known` does not say: statistics (see `field_stats`) and mantissa bits by path, either of them None.
@@ -33,7 +33,7 @@ pub fn plan<'py>(
     chunks: Vec<(String, usize)>,
     variables: Vec<String>,
     threads: usize,
-    known: Option<BTreeMap<String, Noted<'py>>>,
+    known: Option<KnownByPath<'py>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let known = known.unwrap_or_default().into_iter().map(|(path, (field, bits))| {
         let field = field.as_ref().map(field_of_dict).transpose()?;

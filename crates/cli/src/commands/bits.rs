@@ -36,7 +36,10 @@ pub fn run(a: &Info, source: &dyn Source) -> Result<()> {
     })?;
     if a.running.json {
         let variables: Vec<Value> = rows.iter().map(Row::json).collect();
-        println!("{}", json!({"file": a.input, "format": source.format(), "variables": variables}));
+        println!(
+            "{}",
+            json!({"file": lithify_io::location::shown(&a.input), "format": source.format(), "variables": variables})
+        );
         return Ok(());
     }
     let header = ["variable", "dtype", "axis", "99 %", "99.9 %", "total", "sign", "exponent", "mantissa, bit by bit"];

@@ -4,6 +4,7 @@ use anyhow::Result;
 use lithify_codec::mask::Mask;
 use lithify_codec::match_samples;
 use lithify_io::job::chunks::{chunk_grid, chunk_shape};
+use lithify_io::location::shown;
 use lithify_io::model::{Source, Values, Variable};
 use lithify_io::{formats, policy};
 use lithify_metrics::{Comparer, Comparison};
@@ -37,7 +38,7 @@ pub fn run(a: &Compare) -> Result<()> {
                     continue;
                 }
                 Err(_) => {
-                    warn(&format!("{path}: not in {}", a.decoded.display()));
+                    warn(&format!("{path}: not in {}", shown(&a.decoded)));
                     missing += 1;
                     continue;
                 }
@@ -50,7 +51,7 @@ pub fn run(a: &Compare) -> Result<()> {
         let variables: Vec<Value> = results.iter().map(Compared::json).collect();
         println!(
             "{}",
-            json!({"original": a.original, "decoded": a.decoded, "missing": missing, "variables": variables})
+            json!({"original": shown(&a.original), "decoded": shown(&a.decoded), "missing": missing, "variables": variables})
         );
     } else {
         let header = [

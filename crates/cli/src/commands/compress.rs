@@ -1,31 +1,30 @@
 //! `lithify compress`
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use lithify_io::formats;
 use lithify_io::job::compress::{Options, Outcome, compress};
+use lithify_io::location::{is_url, shown};
 use serde_json::{Value, json};
 
 use super::{raw_bytes, warn};
 use crate::args::Compress;
-use crate::progress;
 use crate::table::{number, render, shape};
+use crate::{progress, stream};
 
 /// Runs it.
 pub fn run(a: &Compress) -> Result<()> {
-    if same_place(&a.input, &a.output) {
-        return Err(lithify_io::Error::invalid(
-            "input and output are the same; choose another output",
-            a.input.display(),
-        )
-        .into());
+    check_places(&a.input, &a.output)?;
+    if let Some(picture) = a.picture.as_deref().filter(|p| is_url(p)) {
+        return Err(lithify_io::Error::invalid("the picture goes to a local file", shown(picture)).into());
     }
     if let Some(scheduler) = &a.dask {
         return super::dask::run(a, scheduler);
     }
-    let source = formats::open(&a.input)?;
+    let (input, output) = (stream::input(&a.input)?, stream::output(&a.output, "zarr.zip")?);
+    let source = formats::open(&input)?;
     let options = Options {
         bounds: a.bounds.clone(),
         codec: a.codec.clone(),
@@ -37,7 +36,7 @@ pub fn run(a: &Compress) -> Result<()> {
     let total = raw_bytes(source.root());
     let mut warnings = Vec::new();
     let (path, outcomes) = progress::run(&a.running, total, |context| {
-        compress(source.as_ref(), &a.output, &options, context, &mut |w| warnings.push(w))
+        compress(source.as_ref(), &output, &options, context, &mut |w| warnings.push(w))
     })?;
     for w in &warnings {
         warn(w);
@@ -46,24 +45,33 @@ pub fn run(a: &Compress) -> Result<()> {
         super::picture::of_store(source.as_ref(), &path, &outcomes, picture)?;
     }
     let stored = stored_bytes(&path)?;
+    output.deliver()?;
     if a.running.json {
-        println!("{}", json(&path, &outcomes, stored));
+        println!("{}", json(&a.output, &outcomes, stored));
     } else {
         print!("{}", table(&outcomes, stored));
     }
     Ok(())
 }
 
-/// Whether two paths name the same file or directory.
-pub fn same_place(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
+/// Fails if two paths name the same file, directory or URL. Standard input and output share a name, not a place.
+pub fn check_places(input: &Path, output: &Path) -> Result<()> {
+    let same = match (input.canonicalize(), output.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
+        _ => input == output && input != Path::new("-"),
+    };
+    if same {
+        let what = "input and output are the same; choose another output";
+        return Err(lithify_io::Error::invalid(what, shown(input)).into());
     }
+    Ok(())
 }
 
-/// Bytes of a file, or of everything in a directory.
-fn stored_bytes(path: &Path) -> Result<u64> {
+/// Bytes of a file, or of everything in a directory or below a URL.
+pub fn stored_bytes(path: &Path) -> Result<u64> {
+    if is_url(path) {
+        return Ok(lithify_io::remote::size_at(path)?.unwrap_or(0));
+    }
     if path.is_file() {
         return Ok(path.metadata()?.len());
     }
@@ -77,7 +85,7 @@ fn ratio(raw: u64, coded: u64) -> f64 {
     raw as f64 / coded.max(1) as f64
 }
 
-fn table(outcomes: &[Outcome], stored: u64) -> String {
+pub fn table(outcomes: &[Outcome], stored: u64) -> String {
     let rows: Vec<Vec<String>> = outcomes
         .iter()
         .map(|o| {
@@ -116,8 +124,8 @@ fn achieved(o: &Outcome) -> String {
     o.resolved.0.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-fn json(path: &PathBuf, outcomes: &[Outcome], stored: u64) -> Value {
+fn json(path: &Path, outcomes: &[Outcome], stored: u64) -> Value {
     let variables: Vec<Value> = outcomes.iter().map(Outcome::json).collect();
     let raw: u64 = outcomes.iter().map(|o| o.raw_bytes).sum();
-    json!({"output": path, "raw_bytes": raw, "stored_bytes": stored, "ratio": ratio(raw, stored), "variables": variables})
+    json!({"output": shown(path), "raw_bytes": raw, "stored_bytes": stored, "ratio": ratio(raw, stored), "variables": variables})
 }

@@ -1,25 +1,23 @@
 //! `lithify info`
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use lithify_io::formats;
-use lithify_io::model::{AttrValue, DataType, Source, Variable};
+use lithify_io::location::shown;
+use lithify_io::model::{AttrValue, DataType, Variable};
 use lithify_io::policy;
-use lithify_io::zarr::ZarrSource;
 use serde_json::{Value, json};
 
 use super::{raw_bytes, warn};
 use crate::args::Info;
+use crate::stream;
 use crate::table::{number, render, shape};
 
 /// Runs it.
 pub fn run(a: &Info) -> Result<()> {
-    let store = if ZarrSource::is_store(&a.input) { Some(ZarrSource::open(&a.input)?) } else { None };
-    let opened = if store.is_none() { Some(formats::open(&a.input)?) } else { None };
-    let source: &dyn Source = match (&store, &opened) {
-        (Some(s), _) => s,
-        (_, Some(s)) => s.as_ref(),
-        _ => return Ok(()),
-    };
+    let opened = formats::open(&stream::input(&a.input)?)?;
+    let source: &dyn Source = opened.as_ref();
     for w in source.warnings() {
         warn(&w);
     }
@@ -29,13 +27,11 @@ pub fn run(a: &Info) -> Result<()> {
     let roles = policy::roles(source.root());
     let wanted = super::wanted(source.root(), &a.vars)?;
     let rows = wanted.into_iter().map(|(path, v)| {
-        let stored = store.as_ref().map(|s| s.bytes_stored(&path)).transpose()?;
-        let layout = store.as_ref().and_then(|s| s.layout(&path));
         Ok(Row {
             role: roles[&path],
             certificate: source.certificate(&path),
-            stored,
-            chunk: layout.map(|l| l.chunk),
+            stored: source.bytes_stored(&path)?,
+            chunk: source.layout(&path).map(|l| l.chunk),
             path,
             v,
         })
@@ -45,14 +41,35 @@ pub fn run(a: &Info) -> Result<()> {
         let variables: Vec<Value> = rows.iter().map(Row::json).collect();
         println!(
             "{}",
-            json!({"file": a.input, "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
+            json!({"file": shown(&a.input), "format": source.format(), "raw_bytes": raw_bytes(source.root()), "variables": variables})
         );
         return Ok(());
     }
-    println!("{}: {}, {} bytes uncompressed", a.input.display(), source.format(), raw_bytes(source.root()));
+    println!("{}: {}, {} bytes uncompressed", shown(&a.input), source.format(), raw_bytes(source.root()));
     let header = ["variable", "type", "dims", "shape", "units", "role", "bound", "max abs", "ratio"];
     print!("{}", render(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>()));
+    for (parts, variables) in grown(&rows) {
+        println!("{parts}: {}", variables.join(", "));
+    }
     Ok(())
+}
+
+/// How variables were put together from parts, and which.
+fn grown(rows: &[Row<'_>]) -> BTreeMap<String, Vec<String>> {
+    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let Some(parts) = row.certificate.as_ref().and_then(|c| c["parts"].as_array()) else { continue };
+        let dim = parts.first().and_then(|p| p["dim"].as_str()).unwrap_or_default();
+        let lengths = parts.iter().map(|p| Some((p["stop"].as_u64()?.checked_sub(p["start"].as_u64()?)?).to_string()));
+        let lengths: Vec<String> = lengths.collect::<Option<_>>().unwrap_or_default();
+        // Of many parts, the first and the last say enough.
+        let shown = match lengths.as_slice() {
+            [first @ .., a, b] if first.len() > 6 => format!("{} + .. + {a} + {b}", first[..3].join(" + ")),
+            all => all.join(" + "),
+        };
+        out.entry(format!("grown along {dim} in {} parts, {shown}", parts.len())).or_default().push(row.path.clone());
+    }
+    out
 }
 
 struct Row<'a> {

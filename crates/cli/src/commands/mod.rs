@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod append;
 pub mod bits;
 pub mod compare;
 pub mod compress;

@@ -5,8 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use lithify_io::job::compress::Outcome;
 use lithify_io::model::{AttrValue, Source, Values, Variable};
-use lithify_io::policy;
-use lithify_io::zarr::ZarrSource;
+use lithify_io::{formats, policy};
 
 use crate::picture::{Panels, draw};
 use crate::table::number;
@@ -24,9 +23,9 @@ pub fn of_store(source: &dyn Source, store: &Path, outcomes: &[Outcome], picture
     drawn.drain(..drawn.len().saturating_sub(2));
     let start: Vec<usize> = (0..v.shape.len()).map(|d| if drawn.contains(&d) { 0 } else { v.shape[d] / 2 }).collect();
     let count: Vec<usize> = (0..v.shape.len()).map(|d| if drawn.contains(&d) { v.shape[d] } else { 1 }).collect();
-    let decoded = ZarrSource::open(store)?;
+    let decoded = formats::open(store)?;
     let original = physical(source, &o.path, v, &start, &count)?;
-    let back = physical(&decoded, &o.path, v, &start, &count)?;
+    let back = physical(decoded.as_ref(), &o.path, v, &start, &count)?;
     let x = Side::of(source, &o.path, v, drawn.last().copied());
     let y = Side::of(source, &o.path, v, drawn.len().checked_sub(2).map(|i| drawn[i]));
     let units = v.attr("units").and_then(AttrValue::as_text).unwrap_or_default();

@@ -3,26 +3,29 @@
 use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::job::verify::{Verdict, verify};
-use lithify_io::zarr::ZarrSource;
+use lithify_io::location::shown;
 use serde_json::json;
 
-use super::raw_bytes;
+use super::{raw_bytes, warn};
 use crate::args::Verify;
 use crate::exit::Failed;
-use crate::progress;
 use crate::table::{number, render};
+use crate::{progress, stream};
 
 /// Runs it.
 pub fn run(a: &Verify) -> Result<()> {
-    let store = ZarrSource::open(&a.store)?;
+    let store = formats::open(&stream::input(&a.store)?)?;
+    for w in store.warnings() {
+        warn(&w);
+    }
     let original = a.against.as_deref().map(formats::open).transpose()?;
-    let verdicts = progress::run(&a.running, raw_bytes(lithify_io::model::Source::root(&store)), |context| {
-        verify(&store, original.as_deref(), context)
+    let verdicts = progress::run(&a.running, raw_bytes(store.root()), |context| {
+        verify(store.as_ref(), original.as_deref(), context)
     })?;
     if a.running.json {
         println!(
             "{}",
-            json!({"store": a.store, "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(Verdict::json).collect::<Vec<_>>()})
+            json!({"store": shown(&a.store), "ok": verdicts.iter().all(|v| v.problems.is_empty()), "variables": verdicts.iter().map(Verdict::json).collect::<Vec<_>>()})
         );
     } else {
         print!("{}", table(&verdicts));

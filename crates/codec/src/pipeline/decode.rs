@@ -1,5 +1,6 @@
 //! One payload back to its chunk, or to a part of it. Nothing in a payload is trusted.
 
+use super::join::Joined;
 use super::{
     Bins, Domain, Header, KIND_LOSSLESS, KIND_LOSSY, LogSides, MAGIC, MAX_DIMS, REORDERED, finalize, read_mask, seen,
 };
@@ -15,6 +16,9 @@ use crate::{lossless, match_dtype};
 
 /// Reads the header and checks both the payload's checksum and its form; decodes nothing.
 pub fn header(payload: &[u8]) -> Result<Header> {
+    if let Some(joined) = Joined::open(payload)? {
+        return Ok(joined.header());
+    }
     let Opened { dtype, kind, shape, mut body, .. } = open(payload)?;
     let decoded_crc32c = u32::from_le_bytes(payload[payload.len() - 8..][..4].try_into().unwrap_or_default());
     body.section("mask")?;
@@ -25,7 +29,7 @@ pub fn header(payload: &[u8]) -> Result<Header> {
     Ok(Header { dtype, shape, codec, decoded_crc32c })
 }
 
-struct Opened<'a> {
+pub(super) struct Opened<'a> {
     dtype: Dtype,
     kind: u8,
     shape: Vec<usize>,
@@ -35,7 +39,8 @@ struct Opened<'a> {
     body: Reader<'a>,
 }
 
-fn open(payload: &[u8]) -> Result<Opened<'_>> {
+/// Checks a payload that stands alone.
+pub(super) fn open(payload: &[u8]) -> Result<Opened<'_>> {
     let mut r = Reader::new(payload, "payload header");
     let magic = r.take(4)?;
     if magic[..3] != MAGIC[..3] {
@@ -92,25 +97,45 @@ pub fn decode_chunk(payload: &[u8], shape: &[usize]) -> Result<Samples> {
 /// # Errors
 /// As [`decode_chunk`], and [`Error::Invalid`] if the region does not lie inside `shape`.
 pub fn decode_region(payload: &[u8], shape: &[usize], region: &Region) -> Result<Samples> {
-    let opened = open(payload)?;
-    if opened.shape != shape {
-        return Err(Error::corrupt(
-            "payload header",
-            format!("the chunk has shape {:?}, {shape:?} was expected", opened.shape),
-        ));
+    if let Some(joined) = Joined::open(payload)? {
+        check_shape(joined.shape(), shape)?;
+        check_region(shape, region)?;
+        return joined.decode(region);
     }
+    let opened = open(payload)?;
+    check_shape(&opened.shape, shape)?;
+    check_region(shape, region)?;
+    opened.decode(shape, region)
+}
+
+fn check_shape(have: &[usize], shape: &[usize]) -> Result<()> {
+    if have != shape {
+        let what = format!("the chunk has shape {have:?}, {shape:?} was expected");
+        return Err(Error::corrupt("payload header", what));
+    }
+    Ok(())
+}
+
+fn check_region(shape: &[usize], region: &Region) -> Result<()> {
     let fits = |d: usize| region.start[d].checked_add(region.count[d]).is_some_and(|end| end <= shape[d]);
     if region.start.len() != shape.len() || region.count.len() != shape.len() || !(0..shape.len()).all(fits) {
         return Err(Error::invalid(format!("the region must lie inside {shape:?}"), format!("{region:?}")));
     }
-    let Opened { dtype, kind, order, n, body, .. } = opened;
-    let Some(order) = order else {
-        return match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap));
-    };
-    let of = |lengths: &[usize]| -> Vec<usize> { order.iter().map(|&d| lengths[d]).collect() };
-    let part = Region { start: of(&region.start), count: of(&region.count) };
-    let x = match_dtype!(dtype, T => decode_typed::<T>(body, kind, &of(shape), n, &part).map(T::wrap))?;
-    Ok(x.reordered(&part.count, &undone(&order)))
+    Ok(())
+}
+
+impl Opened<'_> {
+    /// The samples of a region that lies inside `shape`, which is the payload's own.
+    pub(super) fn decode(self, shape: &[usize], region: &Region) -> Result<Samples> {
+        let Opened { dtype, kind, order, n, body, .. } = self;
+        let Some(order) = order else {
+            return match_dtype!(dtype, T => decode_typed::<T>(body, kind, shape, n, region).map(T::wrap));
+        };
+        let of = |lengths: &[usize]| -> Vec<usize> { order.iter().map(|&d| lengths[d]).collect() };
+        let part = Region { start: of(&region.start), count: of(&region.count) };
+        let x = match_dtype!(dtype, T => decode_typed::<T>(body, kind, &of(shape), n, &part).map(T::wrap))?;
+        Ok(x.reordered(&part.count, &undone(&order)))
+    }
 }
 
 fn decode_typed<T: Sample>(

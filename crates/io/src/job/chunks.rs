@@ -94,6 +94,19 @@ pub fn chunk_grid(shape: &[usize], chunk: &[usize], shard: Option<&[usize]>) -> 
         .collect()
 }
 
+/// The chunks of an array of shape `shape` from index `at` of dimension `axis` on; of one that lies on both sides, the rest. Indices
+/// are those of the whole grid, starts are counted from `at`.
+pub fn grid_from(shape: &[usize], chunk: &[usize], shard: Option<&[usize]>, axis: usize, at: usize) -> Vec<ChunkAt> {
+    let mut grid = chunk_grid(shape, chunk, shard);
+    grid.retain(|c| c.start[axis] + c.count[axis] > at);
+    for c in &mut grid {
+        let cut = at.saturating_sub(c.start[axis]);
+        c.count[axis] -= cut;
+        c.start[axis] = c.start[axis] + cut - at;
+    }
+    grid
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

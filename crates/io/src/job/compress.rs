@@ -1,7 +1,7 @@
-//! A file of any format to a Zarr store, chunk by chunk, with the promise checked and written down.
+//! A file of any format to a Zarr store or a NetCDF-4 file, chunk by chunk, with the promise checked and written down.
 //!
 //! For each variable:
-//! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any Zarr reader opens.
+//! 1. Its promise is looked up ([`crate::policy`]); coordinates and the like go to standard codecs that any reader opens.
 //! 2. Bounds that need the whole variable (`range`, `l2`, `psnr`, `ratio`, `bytes`, `bits=auto`) get a first pass over it.
 //! 3. A norm over the variable gets one quantizer step, searched on up to `PROBES` chunks.
 //! 4. Chunks are read in order, encoded in parallel, written in order.
@@ -23,26 +23,29 @@ use lithify_codec::information::SHARE;
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
 use lithify_codec::{
-    Bound, ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Samples, Tolerance, encode_chunk,
-    match_samples,
+    Affine, ChunkSpec, Codec, Dtype, ErrorStats, FieldStats, Probe, Promise, Samples, Tolerance, encode_chunk,
+    match_samples, pipeline::MOST_ADDED,
 };
-use serde_json::{Value, json};
 
 pub use self::plan::plan_layouts;
 use self::plan::{jobs, layouts};
 use self::spool::Spool;
-use super::chunks::{ChunkAt, chunk_grid, shard_shape};
+use super::certificate::{self, crc_of_crcs};
+use super::chunks::{ChunkAt, chunk_grid, grid_from};
 use super::information::information;
 use super::{Context, Progress, ordered};
+use crate::coded::{CodedFormat, CodedSink};
 use crate::error::{Error, Result};
 use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
-use crate::zarr::{ZarrWriter, configuration_of};
+use crate::zarr::{Layout, configuration_of};
 
 /// Chunks on which a shared step is searched.
 const PROBES: usize = 4;
 /// A step that could be wider by more than this is tried once more.
 const SLACK: f64 = 1.01;
+/// A chunk that is longer than what there is so far must not become larger than this.
+const MOST_BYTES: usize = 1 << 28;
 /// Further attempts when a norm was missed.
 const RETRIES: usize = 4;
 
@@ -76,7 +79,7 @@ pub struct Outcome {
     pub promise: Promise,
     /// What that came to: `ratio` and `bytes` became an absolute bound, `bits=auto` a number of bits.
     pub resolved: Promise,
-    /// Codec of most chunks, or `standard` for what any Zarr reader opens.
+    /// Codec of most chunks, or `standard` for what any reader of the format opens.
     pub codec: String,
     /// Errors, physical units.
     pub stats: ErrorStats,
@@ -94,7 +97,7 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// Compresses `source` to a Zarr store at `out`. `warn` gets one line for each thing worth knowing.
+/// Compresses `source` to a Zarr store or a NetCDF-4 file at `out`. `warn` gets one line for each thing worth knowing.
 ///
 /// # Errors
 /// [`Error::Broken`] if a bound does not hold in the end, which would be a defect of ours; [`Error::Invalid`] for options that
@@ -106,30 +109,26 @@ pub fn compress(
     context: &Context<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
-    let name = out.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    if !name.ends_with(".zarr") && !name.ends_with(".zarr.zip") {
-        return Err(Error::invalid("the output's ending must be .zarr or .zarr.zip", out.display()));
-    }
+    let format = CodedFormat::of(out)?;
     super::check_output(out, options.force)?;
     let root = select_variables(source.root(), &options.variables)?;
-    let jobs = jobs(source, &root, options)?;
+    let jobs = jobs(source, &root, options, format)?;
     for warning in source.warnings() {
         warn(warning);
     }
     let (plans, layouts) = layouts(&jobs, context)?;
-    let mut writer = ZarrWriter::create(out)?;
+    let mut writer = format.create(out)?;
     writer.define(&root, &layouts)?;
     let mut outcomes = Vec::new();
     for (path, v) in root.walk() {
         let outcome = match jobs.iter().zip(&plans).find(|(j, _)| j.path == path) {
-            Some((job, plan)) => job.run(plan, &mut writer, context, warn)?,
-            None => copy_standard(source, &path, v, &mut writer, context)?,
+            Some((job, plan)) => job.run(plan, writer.as_mut(), context, warn)?,
+            None => copy_standard(source, &path, v, writer.as_mut(), context)?,
         };
         outcomes.push(outcome);
     }
     context.check()?;
-    let path = if options.force { writer.finish_replacing()? } else { writer.finish()? };
-    Ok((path, outcomes))
+    Ok((writer.finish(options.force)?, outcomes))
 }
 
 /// The part of the tree that holds the named variables and the coordinates that they need.
@@ -168,7 +167,7 @@ fn select_variables(root: &Group, names: &[String]) -> Result<Group> {
 }
 
 /// What is decided before the chunks of a variable are encoded.
-struct Plan {
+pub(super) struct Plan {
     spec: ChunkSpec,
     /// Statistics, if the promise needs them.
     field: FieldStats,
@@ -177,50 +176,99 @@ struct Plan {
 }
 
 /// A variable encoded so that its promise holds.
-struct Settled {
-    spec: ChunkSpec,
-    coded: CodedVariable,
+pub(super) struct Settled {
+    pub(super) spec: ChunkSpec,
+    pub(super) coded: CodedVariable,
     /// Payloads that are not in the store yet.
     spool: Option<Spool>,
-    resolved: Promise,
+    pub(super) resolved: Promise,
     n_trials: usize,
     n_encodes: usize,
 }
 
 /// A variable to be coded by us.
-struct Job<'a> {
-    source: &'a dyn Source,
-    path: String,
-    v: Variable,
-    dtype: Dtype,
-    promise: Promise,
-    options: &'a Options,
-    chunk: Vec<usize>,
+pub(super) struct Job<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) path: String,
+    pub(super) v: Variable,
+    pub(super) dtype: Dtype,
+    pub(super) promise: Promise,
+    pub(super) codec: Codec,
+    pub(super) effort: u8,
+    pub(super) layout: Layout,
+    /// What is in the store already, if the variable is the continuation of that.
+    pub(super) follows: Option<Before>,
 }
 
-impl Job<'_> {
-    fn shard(&self) -> Option<Vec<usize>> {
-        shard_shape(&self.v.shape, &self.chunk)
-    }
+/// The first part of a variable, which stays as it is.
+pub(super) struct Before {
+    /// The dimension along which the variable goes on.
+    pub(super) axis: usize,
+    /// Its shape.
+    pub(super) shape: Vec<usize>,
+    /// Its range counts for promises that are made in terms of it.
+    pub(super) field: FieldStats,
+    /// What `bits=auto` came to.
+    pub(super) bits: Option<u32>,
+}
 
+impl Before {
+    /// The shape of both parts together.
+    fn together(&self, v: &Variable) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        shape[self.axis] += v.shape[self.axis];
+        shape
+    }
+}
+
+/// Takes the payloads of chunks, in the order of the grid.
+pub(super) type Put<'a> = &'a mut dyn FnMut(&ChunkAt, Vec<u8>) -> Result<()>;
+
+impl Job<'_> {
+    /// The chunks of the variable; where it goes on in a chunk that was begun, the rest of that.
     fn grid(&self) -> Vec<ChunkAt> {
-        chunk_grid(&self.v.shape, &self.chunk, self.shard().as_deref())
+        let (chunk, shard) = (&self.layout.chunk, self.layout.shard.as_deref());
+        match &self.follows {
+            None => chunk_grid(&self.v.shape, chunk, shard),
+            Some(b) => grid_from(&b.together(&self.v), chunk, shard, b.axis, b.shape[b.axis]),
+        }
     }
 
     fn read(&self, at: &ChunkAt) -> Result<Samples> {
         read_numbers(self.source, &self.path, self.dtype, &at.start, &at.count)
     }
 
-    /// Bytes of the indices of all shards, with their checksums.
+    /// Bytes that the store takes beside the payloads: indices of shards, and what joins payloads to those of chunks that were begun.
     fn index_bytes(&self) -> u64 {
-        let Some(shard) = self.shard() else { return 0 };
-        let shards: usize = self.v.shape.iter().zip(&shard).map(|(v, s)| v.div_ceil(*s)).product();
-        let inner: usize = shard.iter().zip(&self.chunk).map(|(s, c)| s / c).product();
-        (shards * (16 * inner + 4)) as u64
+        let of = |shape: &[usize]| {
+            let Some(shard) = &self.layout.shard else { return 0 };
+            let shards: usize = shape.iter().zip(shard).map(|(v, s)| v.div_ceil(*s)).product();
+            let inner: usize = shard.iter().zip(&self.layout.chunk).map(|(s, c)| s / c).product();
+            (shards * (16 * inner + 4)) as u64
+        };
+        let Some(b) = &self.follows else { return of(&self.v.shape) };
+        let chunk = &self.layout.chunk;
+        let begun =
+            self.grid().iter().filter(|at| at.start[b.axis] == 0 && b.shape[b.axis] % chunk[b.axis] > 0).count();
+        of(&b.together(&self.v)) - of(&b.shape) + (begun * MOST_ADDED) as u64
+    }
+
+    /// Statistics by which promises are judged: those of the samples at hand, but the range of all.
+    fn judged(&self, field: &FieldStats) -> FieldStats {
+        let mut field = *field;
+        if let Some(before) = self.follows.as_ref().map(|b| b.field).filter(|f| f.n_valid > 0) {
+            (field.min, field.max) = (field.min.min(before.min), field.max.max(before.max));
+        }
+        field
+    }
+
+    /// Errors as they are to be judged, see [`Job::judged`].
+    pub(super) fn errors(&self, stats: &ErrorStats) -> ErrorStats {
+        ErrorStats { field: self.judged(&stats.field), ..*stats }
     }
 
     /// Statistics of the whole variable, in chunk order.
-    fn first_pass(&self, spec: &ChunkSpec, context: &Context<'_>) -> Result<FieldStats> {
+    pub(super) fn first_pass(&self, affine: Affine, missing: &[u64], context: &Context<'_>) -> Result<FieldStats> {
         let grid = self.grid();
         let mut field = FieldStats::default();
         ordered::run(
@@ -230,7 +278,7 @@ impl Job<'_> {
                 context.check()?;
                 self.read(&grid[i])
             },
-            |_, x| Ok(field_of(&x, spec)),
+            |_, x| Ok(field_of(&x, affine, missing)),
             |_, part| {
                 field.merge(&part);
                 Ok(())
@@ -242,32 +290,33 @@ impl Job<'_> {
     /// What is known before any data are read.
     fn spec(&self) -> ChunkSpec {
         ChunkSpec {
-            codec: self.options.codec.clone(),
+            codec: self.codec.clone(),
             tolerance: Tolerance::LOSSLESS,
             affine: policy::affine(&self.v),
             missing: policy::missing_patterns(&self.v),
             step: None,
-            effort: self.options.effort,
+            effort: self.effort,
         }
     }
 
     /// Everything that is decided before the chunks are encoded.
-    fn plan(&self, context: &Context<'_>) -> Result<Plan> {
+    pub(super) fn plan(&self, context: &Context<'_>) -> Result<Plan> {
         let (mut spec, known) = (self.spec(), self.source.known(&self.path));
         let field = match known.field {
             Some(field) => field,
-            None if self.promise.needs_field() => self.first_pass(&spec, context)?,
+            None if self.promise.needs_field() => self.first_pass(spec.affine, &spec.missing, context)?,
             None => FieldStats::default(),
         };
         let mut resolved = self.promise.clone();
         if resolved.needs_bits() {
-            let count = || information(self.source, &self.path, &self.v, self.dtype, &self.chunk, context);
-            resolved = resolved.with_bits(match known.bits {
+            let count = || information(self.source, &self.path, &self.v, self.dtype, &self.layout.chunk, context);
+            let earlier = self.follows.as_ref().and_then(|b| b.bits);
+            resolved = resolved.with_bits(match earlier.or(known.bits) {
                 Some(bits) => bits,
                 None => count()?.mantissa_bits_for(SHARE),
             });
         }
-        spec.tolerance = resolved.resolve(&field);
+        spec.tolerance = resolved.resolve(&self.judged(&field));
         if spec.tolerance.lossless {
             spec.tolerance = Tolerance::LOSSLESS;
         }
@@ -324,37 +373,65 @@ impl Job<'_> {
     fn run(
         &self,
         plan: &Plan,
-        writer: &mut ZarrWriter,
+        writer: &mut dyn CodedSink,
         context: &Context<'_>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Outcome> {
         let started = Instant::now();
-        let budget = self.promise.budget(raw_bytes(&self.v));
-        let mut settled = match budget {
+        let settled = self.settle(plan, &mut |at, p| writer.write_payload(&self.path, &at.index, p), context, warn)?;
+        let stored_bytes = writer.bytes_written(&self.path)?;
+        self.check_budget(stored_bytes)?;
+        writer.set_configuration(&self.path, configuration_of(&settled.spec, &self.promise.to_string()))?;
+        let lineage = self.lineage(&settled, warn);
+        writer.set_certificate(&self.path, certificate::of(&self.promise, &settled, self.dtype, lineage))?;
+        Ok(self.outcome(settled, stored_bytes, started))
+    }
+
+    /// Encodes so that the promise holds; `put` gets each payload once.
+    pub(super) fn settle(
+        &self,
+        plan: &Plan,
+        put: Put<'_>,
+        context: &Context<'_>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Settled> {
+        let mut settled = match self.promise.budget(raw_bytes(&self.v)) {
             Some(budget) => budget::keep(self, plan, budget, context, warn)?,
-            None => self.keep_norm(plan, writer, context, warn)?,
+            None => self.keep_norm(plan, put, context, warn)?,
         };
         if let Some(spool) = settled.spool.take() {
-            spool.pour(&self.grid(), |at, payload| writer.write_payload(&self.path, &at.index, payload))?;
+            spool.pour(&self.grid(), put)?;
         }
-        let stored_bytes = writer.bytes_written(&self.path);
-        if budget.is_some_and(|most| stored_bytes > most) {
-            return Err(self.broken());
+        Ok(settled)
+    }
+
+    /// Fails if the variable takes more bytes than were promised.
+    pub(super) fn check_budget(&self, stored_bytes: u64) -> Result<()> {
+        match self.promise.budget(raw_bytes(&self.v)) {
+            Some(most) if stored_bytes > most => Err(self.broken()),
+            _ => Ok(()),
         }
-        writer.set_configuration(&self.path, configuration_of(&settled.spec, &self.promise.to_string()))?;
+    }
+
+    /// The passes that the samples have been through, this one included.
+    pub(super) fn lineage(&self, settled: &Settled, warn: &mut dyn FnMut(String)) -> Vec<serde_json::Value> {
         let previous = self.source.certificate(&self.path);
-        let certificate = certificate(&self.promise, &settled, self.dtype, previous.as_ref());
-        if let Some(earlier) = previous.as_ref().filter(|_| !settled.resolved.is_lossless()).and_then(lossy_bound) {
+        if let Some(earlier) =
+            previous.as_ref().filter(|_| !settled.resolved.is_lossless()).and_then(certificate::lossy_bound)
+        {
             warn(format!("{}: the source is lossy already ({earlier}); errors add up", self.path));
         }
-        writer.set_attribute(&self.path, "lithify", certificate)?;
-        Ok(Outcome {
+        certificate::lineage(previous.as_ref(), &self.promise, settled)
+    }
+
+    pub(super) fn outcome(&self, settled: Settled, stored_bytes: u64, started: Instant) -> Outcome {
+        Outcome {
             path: self.path.clone(),
             dtype: Some(self.dtype),
             shape: self.v.shape.clone(),
             promise: self.promise.clone(),
             codec: settled.coded.main_codec(),
-            stats: settled.coded.stats,
+            stats: self.errors(&settled.coded.stats),
             n_escapes: settled.coded.n_escapes,
             raw_bytes: raw_bytes(&self.v),
             stored_bytes,
@@ -362,7 +439,7 @@ impl Job<'_> {
             n_encodes: settled.n_encodes,
             resolved: settled.resolved,
             seconds: started.elapsed().as_secs_f64(),
-        })
+        }
     }
 
     fn broken(&self) -> Error {
@@ -373,7 +450,7 @@ impl Job<'_> {
     fn keep_norm(
         &self,
         plan: &Plan,
-        writer: &mut ZarrWriter,
+        put: Put<'_>,
         context: &Context<'_>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Settled> {
@@ -386,14 +463,14 @@ impl Job<'_> {
             let mut spool = if spec.step.is_some() { Some(Spool::new()?) } else { None };
             let coded = self.encode_all(&spec, context, &mut |at, payload| match &mut spool {
                 Some(spool) => spool.push(&payload),
-                None => writer.write_payload(&self.path, &at.index, payload),
+                None => put(at, payload),
             })?;
             n_encodes += 1;
             let lossless = spec.tolerance.lossless;
             let resolved = if lossless { Promise::lossless() } else { plan.resolved.clone() };
             let settled = Settled { spec: spec.clone(), coded, spool, resolved, n_trials: 0, n_encodes };
             let stats = &settled.coded.stats;
-            let kept = self.promise.kept(stats);
+            let kept = self.promise.kept(&self.errors(stats));
             let room = room(&spec.tolerance, stats);
             if kept && attempt == 0 && spare.is_none() && room > SLACK {
                 spec.step = spec.step.map(|s| s * room * 0.997);
@@ -418,12 +495,7 @@ impl Job<'_> {
     }
 
     /// Encodes all chunks; `put` gets the payloads in the order of the grid.
-    fn encode_all(
-        &self,
-        spec: &ChunkSpec,
-        context: &Context<'_>,
-        put: &mut dyn FnMut(&ChunkAt, Vec<u8>) -> Result<()>,
-    ) -> Result<CodedVariable> {
+    fn encode_all(&self, spec: &ChunkSpec, context: &Context<'_>, put: Put<'_>) -> Result<CodedVariable> {
         let grid = self.grid();
         let mut coded = CodedVariable::default();
         ordered::run(
@@ -472,98 +544,57 @@ fn room(t: &Tolerance, stats: &ErrorStats) -> f64 {
     }
 }
 
-/// Folds a chunk's checksum into a variable's: CRC-32C over the little-endian checksums in chunk order.
-pub fn crc_of_crcs(crc: u32, chunk: u32) -> u32 {
-    lithify_codec::crc32c_append(crc, &chunk.to_le_bytes())
-}
-
-fn field_of(x: &Samples, spec: &ChunkSpec) -> FieldStats {
+fn field_of(x: &Samples, affine: Affine, missing: &[u64]) -> FieldStats {
     let mut field = FieldStats::default();
-    let mask = match_samples!(x, v => lithify_codec::mask::Mask::of(v, &spec.missing));
+    let mask = match_samples!(x, v => lithify_codec::mask::Mask::of(v, missing));
     let valid = mask.map(|m| m.valid());
-    match_samples!(x, v => field.add(v, valid.as_deref(), spec.affine));
+    match_samples!(x, v => field.add(v, valid.as_deref(), affine));
     field
 }
 
-fn raw_bytes(v: &Variable) -> u64 {
+pub(super) fn raw_bytes(v: &Variable) -> u64 {
     (v.len() * v.dtype().map_or(1, Dtype::size)) as u64
 }
 
 /// Sums over the chunks of a variable.
 #[derive(Default)]
-struct CodedVariable {
-    stats: ErrorStats,
+pub(super) struct CodedVariable {
+    pub(super) stats: ErrorStats,
     n_escapes: u64,
-    source_crc: u32,
-    decoded_crc: u32,
+    pub(super) source_crc: u32,
+    pub(super) decoded_crc: u32,
     codecs: BTreeMap<String, usize>,
 }
 
 impl CodedVariable {
-    fn main_codec(&self) -> String {
+    pub(super) fn main_codec(&self) -> String {
         self.codecs.iter().max_by_key(|(_, n)| **n).map_or("lossless".into(), |(name, _)| name.clone())
     }
 }
 
-/// The bound that a certificate says, unless it keeps every bit.
-fn lossy_bound(certificate: &Value) -> Option<&str> {
-    let said = |name: &str| certificate[name].as_str();
-    said("bound").filter(|_| said("resolved").or(said("bound")) != Some("lossless"))
-}
-
-/// What holds, as stored with the array.
-fn certificate(promise: &Promise, settled: &Settled, dtype: Dtype, previous: Option<&Value>) -> Value {
-    let (coded, resolved) = (&settled.coded, &settled.resolved);
-    let e = &coded.stats;
-    let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
-    let mut lineage = previous.and_then(|p| p["lineage"].as_array().cloned()).unwrap_or_default();
-    lineage.push(json!({"tool": concat!("lithify ", env!("CARGO_PKG_VERSION")), "bound": promise.to_string(), "codec": coded.main_codec()}));
-    let rounding = resolved.0.iter().find_map(|b| match b {
-        // Of normal numbers; smaller ones are off by as much of the smallest normal one.
-        Bound::Bits(Some(k)) => Some(json!({"mantissa_bits": k, "rel": 0.5f64.powi(*k as i32 + 1)})),
-        _ => None,
-    });
-    let mut certificate = json!({
-        "bound": promise.to_string(),
-        "resolved": resolved.to_string(),
-        "achieved": {
-            "max_abs": finite(e.max_abs), "max_rel": finite(e.max_rel), "l2": finite(e.l2()), "psnr": finite(e.psnr()),
-            "rmse": finite(e.rmse()), "bias": finite(e.bias()), "n_changed": e.n_changed,
-        },
-        "field": {"n": e.field.n, "n_valid": e.field.n_valid, "min": finite(e.field.min), "max": finite(e.field.max)},
-        "source": {
-            "dtype": dtype.name(),
-            "bytes": e.field.n * dtype.size() as u64,
-            "checksum": format!("crc32c:{:08x}", coded.source_crc),
-        },
-        "decoded_checksum": format!("crc32c:{:08x}", coded.decoded_crc),
-        "lineage": lineage,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    if let Some(rounding) = rounding {
-        certificate["rounding"] = rounding;
-    }
-    certificate
-}
-
-/// A variable that any Zarr reader opens: coordinates, text, scalars of the model.
+/// A variable that any reader of the format opens: coordinates, text, scalars of the model.
 fn copy_standard(
     source: &dyn Source,
     path: &str,
     v: &Variable,
-    writer: &mut ZarrWriter,
+    writer: &mut dyn CodedSink,
     context: &Context<'_>,
 ) -> Result<Outcome> {
     let started = Instant::now();
     context.check()?;
     let start = vec![0; v.shape.len()];
     let values = source.read(path, &start, &v.shape)?;
+    writer.write(path, &start, &v.shape, &values)?;
+    let outcome = standard(path, v, writer.bytes_written(path)?, started);
+    (context.progress)(Progress { variable: path, raw_bytes: outcome.raw_bytes, coded_bytes: outcome.stored_bytes });
+    Ok(outcome)
+}
+
+/// What became of a variable in standard codecs.
+pub(super) fn standard(path: &str, v: &Variable, stored_bytes: u64, started: Instant) -> Outcome {
     let mut stats = ErrorStats::default();
     stats.field.n = v.len() as u64;
-    writer.write(path, &start, &v.shape, &values)?;
-    let (raw_bytes, stored_bytes) = (raw_bytes(v), writer.bytes_written(path));
-    (context.progress)(Progress { variable: path, raw_bytes, coded_bytes: stored_bytes });
-    Ok(Outcome {
+    Outcome {
         path: path.into(),
         dtype: v.dtype(),
         shape: v.shape.clone(),
@@ -572,10 +603,10 @@ fn copy_standard(
         codec: "standard".into(),
         stats,
         n_escapes: 0,
-        raw_bytes,
+        raw_bytes: raw_bytes(v),
         stored_bytes,
         n_trials: 0,
         n_encodes: 1,
         seconds: started.elapsed().as_secs_f64(),
-    })
+    }
 }

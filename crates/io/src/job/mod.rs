@@ -1,5 +1,7 @@
 //! Whole files: what the command line and the Python package run.
 
+pub mod append;
+mod certificate;
 pub mod chunks;
 pub mod compress;
 pub mod decompress;
@@ -14,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::zarr::ZarrSource;
+use crate::{location, remote};
 
 /// What a running job tells about itself, after each chunk.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +29,15 @@ pub struct Progress<'a> {
     pub coded_bytes: u64,
 }
 
-/// Fails unless `out` may be written: it must not exist, or `force` must be given and it be a file or a Zarr store.
+/// Fails unless `out` may be written: it must not exist, or `force` must be given and it be a file or a Zarr store. At a URL only a
+/// single object can be replaced.
 ///
 /// # Errors
 /// [`Error::Invalid`], naming what is there.
 pub fn check_output(out: &Path, force: bool) -> Result<()> {
+    if location::is_url(out) {
+        return remote::check_output(out, location::ends_with(out, "zarr"), force);
+    }
     let Ok(meta) = std::fs::symlink_metadata(out) else { return Ok(()) };
     if !force {
         return Err(Error::invalid("the output exists; give -f to replace it", out.display()));

@@ -10,6 +10,7 @@ use lithify_codec::Region;
 use super::Context;
 use crate::error::{Error, Result};
 use crate::formats;
+use crate::location;
 use crate::model::{Group, Source, Values, Variable};
 use crate::policy;
 use crate::zarr::ZarrSource;
@@ -71,7 +72,9 @@ pub struct Extracted {
     pub shape: Vec<usize>,
     /// Bytes fetched from the store for it, metadata not counted; `None` where the source cannot tell.
     pub bytes_touched: Option<u64>,
-    /// Compressed bytes of the whole variable.
+    /// All bytes fetched from the store until the part was there, metadata and coordinates included.
+    pub bytes_read: Option<u64>,
+    /// Compressed bytes of the whole variable; `None` for other files and over a network, where they would have to be listed.
     pub bytes_stored: Option<u64>,
 }
 
@@ -202,22 +205,17 @@ pub fn extract(
     context: &Context<'_>,
 ) -> Result<Extracted> {
     super::check_output(out, force)?;
-    let store = if ZarrSource::is_store(input) { Some(ZarrSource::open(input)?) } else { None };
-    let opened = if store.is_none() { Some(formats::open(input)?) } else { None };
-    let source: &dyn Source = match (&store, &opened) {
-        (Some(s), _) => s,
-        (_, Some(s)) => s.as_ref(),
-        _ => return Err(Error::invalid("cannot open", input.display())),
-    };
+    let opened = formats::open_any(input)?;
+    let (store, source) = (opened.store(), opened.source());
     let path = path.trim_start_matches('/');
     let v = source.root().find(path)?.clone();
     let region = resolve(source, path, selection)?;
-    let before = store.as_ref().map(ZarrSource::bytes_read);
+    let before = store.map(ZarrSource::bytes_read);
     context.check()?;
     let values = source.read(path, &region.start, &region.count)?;
-    let bytes_touched = store.as_ref().map(|s| s.bytes_read() - before.unwrap_or_default());
+    let bytes_touched = store.map(|s| s.bytes_read() - before.unwrap_or_default());
     let (mut part, mut copies) = part_of(source.root(), path, &v, &region);
-    if out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+    if location::ends_with(out, "npy") {
         // That format holds one array and no coordinates.
         part.variables.retain(|w| w.name == v.name);
         copies.retain(|(name, _)| name == path);
@@ -229,8 +227,10 @@ pub fn extract(
         let target = name.rsplit('/').next().unwrap_or(&name);
         sink.write(target, &vec![0; r.count.len()], &r.count, &values)?;
     }
-    let bytes_stored = store.as_ref().map(|s| s.bytes_stored(path)).transpose()?;
-    Ok(Extracted { path: sink.finish()?, shape: region.count, bytes_touched, bytes_stored })
+    let bytes_read = store.map(ZarrSource::bytes_read);
+    // Over a network that would cost more than many a part.
+    let bytes_stored = store.filter(|_| !location::is_url(input)).map(|s| s.bytes_stored(path)).transpose()?;
+    Ok(Extracted { path: sink.finish()?, shape: region.count, bytes_touched, bytes_read, bytes_stored })
 }
 
 /// A flat group with the part of the variable and of every variable that shares its dimensions as a coordinate, and where

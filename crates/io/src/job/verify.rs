@@ -1,19 +1,19 @@
-//! Whether a store still holds what its certificates say: checksums and lineage without the original, every value with it.
+//! Whether a store, or a NetCDF-4 file of ours, still holds what its certificates say: checksums and lineage without the original, every value with it.
 
 use std::collections::BTreeMap;
 
 use lithify_codec::{
     Affine, Dtype, ErrorStats, FieldStats, Promise, Sample, Samples, Tolerance, decode_chunk, header, match_samples,
+    parts,
 };
 use serde_json::Value;
 
-use super::chunks::chunk_grid;
-use super::compress::crc_of_crcs;
+use super::certificate::{checksum, crc_of_crcs, parts_said};
+use super::chunks::{chunk_grid, chunk_shape};
 use super::{Context, Progress, ordered};
 use crate::error::{Error, Result};
-use crate::model::{DataType, Source, Values, Variable};
+use crate::model::{Asked, DataType, Source, Values, Variable, read_numbers};
 use crate::policy;
-use crate::zarr::ZarrSource;
 
 /// What was found for one variable.
 #[derive(Debug, Clone)]
@@ -30,11 +30,18 @@ pub struct Verdict {
     pub lineage: Vec<Value>,
 }
 
+/// A payload that stands alone, or one of those that a payload was joined from: where it lies along the dimension of the parts.
+struct Piece {
+    start: usize,
+    stop: usize,
+    crc: u32,
+}
+
 /// Checks every chunk of every variable of `store`, against `original` if there is one.
 ///
 /// # Errors
 /// Only for what keeps the check from running; what the check finds is in the verdicts.
-pub fn verify(store: &ZarrSource, original: Option<&dyn Source>, context: &Context<'_>) -> Result<Vec<Verdict>> {
+pub fn verify(store: &dyn Source, original: Option<&dyn Source>, context: &Context<'_>) -> Result<Vec<Verdict>> {
     let read = store.root().walk().into_iter().map(|(path, v)| one(store, original, &path, v, context));
     let lost = store.lost().into_iter().map(|path| {
         let problems = vec!["written with the store, but it cannot be read".into()];
@@ -44,7 +51,7 @@ pub fn verify(store: &ZarrSource, original: Option<&dyn Source>, context: &Conte
 }
 
 fn one(
-    store: &ZarrSource,
+    store: &dyn Source,
     original: Option<&dyn Source>,
     path: &str,
     v: &Variable,
@@ -75,6 +82,13 @@ fn one(
         },
         None => None,
     };
+    if let Some(want) = store.asked(path) {
+        match asked(store, original, path, v, &want, &mut verdict, context) {
+            Err(e @ (Error::Codec(_) | Error::Corrupt { .. })) => verdict.problems.push(e.to_string()),
+            done => done?,
+        }
+        return Ok(verdict);
+    }
     match store.layout(path) {
         Some(layout) => {
             let certificate = match certificate {
@@ -98,7 +112,7 @@ fn one(
 
 #[allow(clippy::too_many_arguments)] // one call site; a struct would only rename them
 fn coded(
-    store: &ZarrSource,
+    store: &dyn Source,
     original: Option<&dyn Source>,
     path: &str,
     v: &Variable,
@@ -114,22 +128,22 @@ fn coded(
     let rounded = resolved.as_ref().map(|r| r.resolve(&FieldStats::default())).filter(|t| t.bits.is_some());
     let (affine, missing) = (policy::affine(v), policy::missing_patterns(v));
     let n_chunks = v.shape.iter().zip(chunk).fold(1usize, |n, (s, c)| n.saturating_mul(s.div_ceil((*c).max(1))));
-    if n_chunks as u64 > store.bytes_stored(path)? {
+    let stored = store.bytes_stored(path)?;
+    if stored.is_some_and(|bytes| n_chunks as u64 > bytes) {
         return Err(Error::corrupt(path, format!("{n_chunks} chunks are declared, more than there are bytes")));
     }
+    let (axis, said_of_parts) = parts_said(certificate, &v.dims, &v.shape)?;
     let grid = chunk_grid(&v.shape, chunk, None);
-    let mut checksums = BTreeMap::new();
+    let mut checksums: BTreeMap<Vec<usize>, Vec<Piece>> = BTreeMap::new();
     let (mut stats, mut n_not_rounded) = (ErrorStats::default(), 0);
     ordered::run(
         grid.len(),
         context.threads,
-        |i| {
-            context.check()?;
+        |_| context.check(),
+        // Read here, so that several requests are under way where reading goes over a network.
+        |i, ()| {
             let payload = store.payload(path, &grid[i].index)?;
             let want = original.map(|o| o.read(path, &grid[i].start, &grid[i].count)).transpose()?;
-            Ok((payload, want))
-        },
-        |i, (payload, want)| {
             let Some(payload) = payload else {
                 return Err(Error::corrupt(path, format!("chunk {:?} is missing", grid[i].index)));
             };
@@ -150,10 +164,19 @@ fn coded(
                 add(&mut errors, &want, &have, &missing, affine)?;
                 not_rounded = rounded.map_or(0, |t| n_broken(&t, &want, &have, affine));
             }
-            Ok((x.crc32c(), errors, not_rounded, payload.len()))
+            // What a payload was joined from was written piece by piece, and so was what is said of it.
+            let pieces = parts(&payload)?.into_iter().map(|p| {
+                let first = |d: usize| grid[i].start[d] + p.start[d];
+                let (start, stop) = match v.shape.get(axis) {
+                    Some(end) => (first(axis), (first(axis) + p.header.shape[axis]).min(*end)),
+                    None => (0, 1),
+                };
+                Piece { start, stop, crc: p.header.decoded_crc32c }
+            });
+            Ok((pieces.collect(), errors, not_rounded, payload.len()))
         },
-        |i, (crc, errors, not_rounded, coded)| {
-            checksums.insert(grid[i].index.clone(), crc);
+        |i, (pieces, errors, not_rounded, coded)| {
+            checksums.insert(grid[i].index.clone(), pieces);
             stats.merge(&errors);
             n_not_rounded += not_rounded;
             (context.progress)(Progress { variable: path, raw_bytes: errors.field.n, coded_bytes: coded as u64 });
@@ -163,18 +186,32 @@ fn coded(
     // The certificate's checksums run over the chunks in the order of writing: shard by shard.
     let shard = store.layout(path).and_then(|l| l.shard);
     let order = chunk_grid(&v.shape, chunk, shard.as_deref());
-    let crc = order.iter().filter_map(|c| checksums.get(&c.index)).fold(0, |crc, c| crc_of_crcs(crc, *c));
-    let crc = format!("crc32c:{crc:08x}");
-    if certificate["decoded_checksum"].as_str().is_some_and(|want| want != crc) {
-        verdict.problems.push("the decoded values do not have the checksum of the certificate".into());
+    let mut crcs = vec![0; said_of_parts.len()];
+    for piece in order.iter().filter_map(|c| checksums.get(&c.index)).flatten() {
+        let k = said_of_parts.partition_point(|p| p.stop <= piece.start);
+        match said_of_parts.get(k).filter(|p| piece.stop <= p.stop) {
+            Some(_) => crcs[k] = crc_of_crcs(crcs[k], piece.crc),
+            None => return Err(Error::corrupt(path, "a payload lies across two parts of the certificate")),
+        }
     }
-    if resolved.as_ref().is_some_and(Promise::is_lossless)
-        && certificate["source"]["checksum"].as_str().is_some_and(|want| want != crc)
-    {
-        verdict.problems.push("lossless was promised, but the values do not have the source's checksum".into());
+    for (part, crc) in said_of_parts.iter().zip(crcs) {
+        let place = if certificate["parts"].is_array() {
+            format!("{} {} to {}: ", v.dims[axis], part.start, part.stop - 1)
+        } else {
+            String::new()
+        };
+        let crc = checksum(crc);
+        if part.decoded.as_ref().is_some_and(|want| *want != crc) {
+            verdict.problems.push(format!("{place}the decoded values do not have the checksum of the certificate"));
+        }
+        if part.lossless && part.source.as_ref().is_some_and(|want| *want != crc) {
+            let what = "lossless was promised, but the values do not have the source's checksum";
+            verdict.problems.push(format!("{place}{what}"));
+        }
     }
-    let (raw, stored) = ((v.len() * v.dtype().map_or(1, Dtype::size)) as u64, store.bytes_stored(path)?);
-    if promise.as_ref().and_then(|p| p.budget(raw)).is_some_and(|most| stored > most) {
+    let raw = (v.len() * v.dtype().map_or(1, Dtype::size)) as u64;
+    let most = promise.as_ref().and_then(|p| p.budget(raw));
+    if let Some((_, stored)) = most.zip(stored).filter(|(most, stored)| stored > most) {
         verdict.problems.push(format!("{stored} bytes are stored, more than the promise allows"));
     }
     if original.is_some() {
@@ -196,6 +233,45 @@ fn coded(
         verdict.stats = Some(stats);
     }
     verdict.promise = promise;
+    Ok(())
+}
+
+/// A variable without a certificate, written by a filter that saw one chunk at a time: every chunk is read, which checks it, and
+/// held against what the filter was asked for.
+fn asked(
+    store: &dyn Source,
+    original: Option<&dyn Source>,
+    path: &str,
+    v: &Variable,
+    want: &Asked,
+    verdict: &mut Verdict,
+    context: &Context<'_>,
+) -> Result<()> {
+    let Some(dtype) = v.dtype() else { return Err(Error::invalid("a coded variable holds numbers", path)) };
+    let Asked { promise, spec } = want;
+    let (mut stats, mut not_rounded) = (ErrorStats::default(), 0);
+    for at in chunk_grid(&v.shape, &chunk_shape(&v.shape, dtype, v.chunks.as_deref()), None) {
+        context.check()?;
+        let have = read_numbers(store, path, dtype, &at.start, &at.count)?;
+        if let Some(original) = original {
+            let x = read_numbers(original, path, dtype, &at.start, &at.count)?;
+            add(&mut stats, &x, &have, &spec.missing, spec.affine)?;
+            not_rounded += spec.tolerance.bits.map_or(0, |_| n_broken(&spec.tolerance, &x, &have, spec.affine));
+        }
+        let raw_bytes = (have.len() * dtype.size()) as u64;
+        (context.progress)(Progress { variable: path, raw_bytes, coded_bytes: 0 });
+    }
+    if original.is_some() {
+        if not_rounded > 0 || stats.n_mask_changed > 0 || !promise.kept(&stats) {
+            let (moved, l2) = (stats.n_mask_changed, stats.l2());
+            verdict.problems.push(format!(
+                "{promise} does not hold: max abs {:e}, max rel {:e}, l2 {l2:e}, {moved} missing samples changed, {not_rounded} not rounded",
+                stats.max_abs, stats.max_rel
+            ));
+        }
+        verdict.stats = Some(stats);
+    }
+    verdict.promise = Some(promise.clone());
     Ok(())
 }
 
@@ -221,7 +297,7 @@ fn n_broken(t: &Tolerance, x: &Samples, y: &Samples, affine: Affine) -> usize {
 }
 
 fn standard(
-    store: &ZarrSource,
+    store: &dyn Source,
     original: Option<&dyn Source>,
     path: &str,
     v: &Variable,

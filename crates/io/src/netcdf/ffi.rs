@@ -1,4 +1,4 @@
-//! The calls into libnetcdf, each made safe: the only unsafe code of this crate.
+//! The calls into libnetcdf, each made safe: with [`super::coded`] the only unsafe code of this crate.
 //!
 //! Why not the `netcdf` crate: it hides empty texts, characters, the attribute `_FillValue` of another type, and more
 //! that a faithful copy needs. What is called here is libnetcdf's own C interface, as its manual describes it.
@@ -13,9 +13,11 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr;
 
+use hdf5_metno_sys::h5i::hid_t;
 use lithify_codec::{Dtype, Sample, Samples, match_dtype, match_samples};
 use netcdf_sys as nc;
 
+use super::coded;
 use crate::model::{AttrValue, DataType, Values};
 
 /// Number of a group (the root's is the file's) or a variable or a dimension.
@@ -48,12 +50,12 @@ impl std::fmt::Display for Status {
     }
 }
 
-fn locked<T>(body: impl FnOnce() -> T) -> T {
+pub(super) fn locked<T>(body: impl FnOnce() -> T) -> T {
     let _guard = nc::libnetcdf_lock.lock();
     body()
 }
 
-fn call(body: impl FnOnce() -> c_int) -> Result<()> {
+pub(super) fn call(body: impl FnOnce() -> c_int) -> Result<()> {
     match locked(body) {
         nc::NC_NOERR => Ok(()),
         code => Err(Status(code)),
@@ -124,10 +126,22 @@ pub(super) struct VarInfo {
     pub(super) dims: Vec<Id>,
 }
 
+/// Runs what opens a file; the number that HDF5 gave it, if HDF5 was asked.
+fn opened(open: impl FnOnce() -> Result<()>) -> Result<Option<hid_t>> {
+    coded::register()?;
+    locked(|| {
+        let before = coded::open_files();
+        open()?;
+        Ok(coded::open_files().into_iter().find(|id| !before.contains(id)))
+    })
+}
+
 /// An open file; closed when dropped.
 pub(super) struct File {
     id: Id,
     writable: bool,
+    /// The same file's number in HDF5; none for NetCDF-3.
+    pub(super) hdf5: Option<hid_t>,
 }
 
 impl Drop for File {
@@ -142,12 +156,14 @@ impl File {
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self> {
         let path = c_path(path)?;
         let mut id = 0;
-        // SAFETY: `path` is terminated and `id` lives through the calls.
-        call(|| unsafe {
-            nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
-            nc::nc_open(path.as_ptr(), nc::NC_NOWRITE, &mut id)
+        let hdf5 = opened(|| {
+            // SAFETY: `path` is terminated and `id` lives through the calls.
+            call(|| unsafe {
+                nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
+                nc::nc_open(path.as_ptr(), nc::NC_NOWRITE, &mut id)
+            })
         })?;
-        Ok(Self { id, writable: false })
+        Ok(Self { id, writable: false, hdf5 })
     }
 
     /// Makes a NetCDF-4 file, of the classic model or the full one, replacing what is there.
@@ -155,12 +171,14 @@ impl File {
         let path = c_path(path)?;
         let model = if classic { nc::NC_CLASSIC_MODEL } else { 0 };
         let mut id = 0;
-        // SAFETY: as in `open`.
-        call(|| unsafe {
-            nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
-            nc::nc_create(path.as_ptr(), nc::NC_CLOBBER | nc::NC_NETCDF4 | model, &mut id)
+        let hdf5 = opened(|| {
+            // SAFETY: as in `open`.
+            call(|| unsafe {
+                nc::nc_set_chunk_cache(cache_bytes, CACHE_SLOTS, PREEMPTION);
+                nc::nc_create(path.as_ptr(), nc::NC_CLOBBER | nc::NC_NETCDF4 | model, &mut id)
+            })
         })?;
-        Ok(Self { id, writable: true })
+        Ok(Self { id, writable: true, hdf5 })
     }
 
     /// Writes out what is pending and closes.
@@ -373,6 +391,15 @@ impl File {
             call(|| unsafe { nc::nc_def_var_deflate(group, id, 1, 1, 1) })?;
         }
         Ok(id)
+    }
+
+    /// Lets attributes be added after all; what is in define mode already stays so.
+    pub(super) fn redefine(&self) -> Result<()> {
+        // SAFETY: takes a number.
+        match call(|| unsafe { nc::nc_redef(self.id) }) {
+            Err(Status(nc::NC_EINDEFINE)) => Ok(()),
+            done => done,
+        }
     }
 
     /// Ends the definitions.

@@ -6,6 +6,7 @@
 
 mod cache;
 mod classic;
+mod coded;
 mod ffi;
 mod read;
 mod write;
@@ -18,13 +19,15 @@ use std::path::Path;
 use crate::error::Error;
 use crate::formats::Format;
 
+pub(crate) use write::Writer;
+
 /// This format's row.
 pub const FORMAT: Format = Format {
     name: "NetCDF",
     endings: &["nc", "nc4", "cdf", "netcdf"],
     detect: |_, head| [b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF"].iter().any(|magic| head.starts_with(*magic)),
     open: |path| Ok(Box::new(read::Reader::open(path)?)),
-    create: Some(|path| Ok(Box::new(write::Writer::create(path)?))),
+    create: Some(|path| Ok(Box::new(Writer::create(path)?))),
 };
 
 /// The system's own error, if that is what libnetcdf passed on.

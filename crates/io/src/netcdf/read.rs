@@ -4,11 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use lithify_hdf5::Params;
+use serde_json::{Value, json};
+
 use super::cache::{Caches, IDLE_BYTES};
 use super::ffi::{self, File, GLOBAL, Id, Status};
+use super::write::CERTIFICATE;
 use super::{classic, system};
 use crate::error::{Error, Result};
-use crate::model::{Attribute, Dimension, Group, Source, Values, Variable, check_block};
+use crate::model::{Asked, AttrValue, Attribute, DataType, Dimension, Group, Source, Values, Variable, check_block};
+use crate::zarr::Layout;
 
 /// Groups deeper than this are taken for damage.
 const MAX_DEPTH: usize = 64;
@@ -21,8 +26,18 @@ pub(super) struct Reader {
     warnings: Vec<String>,
     /// Group and variable number by path.
     ids: HashMap<String, (Id, Id)>,
+    /// Variables that our filter codes, by path.
+    coded: HashMap<String, Coded>,
     caches: Mutex<Caches>,
     file: File,
+}
+
+/// A variable whose chunks are payloads of ours.
+struct Coded {
+    chunk: Vec<usize>,
+    asked: Asked,
+    /// Null if it is there and cannot be understood.
+    certificate: Option<Value>,
 }
 
 impl Reader {
@@ -33,12 +48,19 @@ impl Reader {
         let fail = |status: Status| failed(&path, "cannot be opened", status);
         let file = File::open(&path, IDLE_BYTES).map_err(fail)?;
         let format = file.format().map_err(fail)?;
-        let mut scan = Scan { file: &file, path: &path, warnings: Vec::new(), ids: HashMap::new() };
+        let (ids, coded) = (HashMap::new(), HashMap::new());
+        let mut scan = Scan { file: &file, path: &path, warnings: Vec::new(), ids, coded };
         let mut root = scan.group(file.root(), "", 0)?;
         // The 64-bit data format has types that the classic model of NetCDF-4 lacks.
         root.classic = !["NetCDF-4", "NetCDF-3 64-bit data"].contains(&format);
-        let Scan { warnings, ids, .. } = scan;
-        Ok(Self { root, format, warnings, ids, caches: Mutex::default(), file, path })
+        let Scan { warnings, ids, coded, .. } = scan;
+        Ok(Self { root, format, warnings, ids, coded, caches: Mutex::default(), file, path })
+    }
+}
+
+impl Reader {
+    fn id(&self, path: &str) -> Result<(Id, Id)> {
+        self.ids.get(path).copied().ok_or_else(|| Error::invalid("no such variable", path))
     }
 }
 
@@ -52,7 +74,7 @@ impl Source for Reader {
         let variable = self.root.find(path)?;
         check_block(path, &variable.shape, start, count)?;
         let fail = |status| failed(&self.path, &format!("variable {path} cannot be read"), status);
-        let &(group, var) = self.ids.get(path).ok_or_else(|| Error::invalid("no such variable", path))?;
+        let (group, var) = self.id(path)?;
         if let Some(chunks) = &variable.chunks {
             let size = variable.dtype().map_or(1, |d| d.size());
             let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,6 +87,57 @@ impl Source for Reader {
         self.format
     }
 
+    fn layout(&self, path: &str) -> Option<Layout> {
+        let coded = self.coded.get(path)?;
+        let configuration = json!({"bound": coded.asked.promise.to_string()});
+        Some(Layout { chunk: coded.chunk.clone(), shard: None, configuration })
+    }
+
+    fn payload(&self, path: &str, chunk: &[usize]) -> Result<Option<Vec<u8>>> {
+        let coded =
+            self.coded.get(path).ok_or_else(|| Error::invalid("this variable is not coded by lithify", path))?;
+        let shape = &self.root.find(path)?.shape;
+        let start: Vec<usize> = chunk.iter().zip(&coded.chunk).map(|(i, c)| i.saturating_mul(*c)).collect();
+        if chunk.len() != shape.len() || !start.iter().zip(shape).all(|(s, n)| s < n) {
+            return Err(Error::invalid(format!("{path} has no such chunk"), format!("{chunk:?}")));
+        }
+        let (group, var) = self.id(path)?;
+        let what = || format!("variable {path}, chunk {chunk:?}");
+        match self.file.read_chunk(group, var, &start) {
+            Ok(Some(stored)) if stored.plain => {
+                Err(Error::corrupt(&self.path, format!("{} is no payload: its filter was left out", what())))
+            }
+            Ok(stored) => Ok(stored.map(|s| s.bytes)),
+            Err(status) => Err(failed(&self.path, &format!("{} cannot be read", what()), status)),
+        }
+    }
+
+    fn bytes_stored(&self, path: &str) -> Result<Option<u64>> {
+        // NetCDF-3 has no chunks to count.
+        if self.file.hdf5.is_none() {
+            return Ok(None);
+        }
+        let (group, var) = self.id(path)?;
+        let bytes = self.file.stored_bytes(group, var);
+        bytes.map(Some).map_err(|s| failed(&self.path, &format!("variable {path} cannot be measured"), s))
+    }
+
+    fn asked(&self, path: &str) -> Option<Asked> {
+        let coded = self.coded.get(path)?;
+        coded.certificate.is_none().then(|| coded.asked.clone())
+    }
+
+    fn certificate(&self, path: &str) -> Option<Value> {
+        let noted = || {
+            let text = self.root.find(path).ok()?.attr(CERTIFICATE)?.as_text()?;
+            serde_json::from_str(text).ok()
+        };
+        match self.coded.get(path) {
+            Some(coded) => coded.certificate.clone().filter(|c| !c.is_null()),
+            None => noted(),
+        }
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }
@@ -75,6 +148,7 @@ struct Scan<'a> {
     path: &'a Path,
     warnings: Vec<String>,
     ids: HashMap<String, (Id, Id)>,
+    coded: HashMap<String, Coded>,
 }
 
 impl Scan<'_> {
@@ -125,7 +199,28 @@ impl Scan<'_> {
             ));
         }
         let chunks = self.file.chunks(group, var).map_err(fail)?;
-        let attrs = self.attrs(group, var, &format!("variable {full}"))?;
+        let mut attrs = self.attrs(group, var, &format!("variable {full}"))?;
+        let values = chunks.as_ref().map(|_| self.file.filter(group, var)).transpose().map_err(fail)?.flatten();
+        let params = values.and_then(|values| Params::parse(&values).ok());
+        let dataset = params.as_ref().and_then(|p| p.dataset.as_ref());
+        let known = dataset.filter(|d| Some(&d.chunk) == chunks.as_ref() && DataType::Number(d.dtype) == data_type);
+        let spec = known.zip(params.as_ref()).and_then(|(d, p)| p.spec(d).ok());
+        if let (Some(params), Some(chunk), Some(spec)) = (&params, &chunks, spec) {
+            // Not one of the file's own attributes: it says what is stored here, and goes where that goes.
+            let at = attrs.iter().position(|a| a.name == CERTIFICATE);
+            let certificate = at.map(|i| attrs.remove(i)).map(|a| match a.value {
+                AttrValue::Text(text) => serde_json::from_str(&text).unwrap_or_default(),
+                _ => Value::Null,
+            });
+            let n = certificate.as_ref().and_then(|c: &Value| c["field"]["n"].as_u64());
+            if n.is_some_and(|n| n != shape.iter().product::<usize>() as u64) {
+                let what = "was written to after its certificate, which says nothing of that";
+                self.warnings.push(format!("variable {full} {what}"));
+            }
+            let asked = Asked { promise: params.promise.clone(), spec };
+            let coded = Coded { chunk: chunk.clone(), asked, certificate };
+            self.coded.insert(full.clone(), coded);
+        }
         self.ids.insert(full, (group, var));
         Ok(Some(Variable { name, dims, shape, data_type, attrs, chunks }))
     }

@@ -1,16 +1,21 @@
 //! Writing NetCDF-4.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use lithify_codec::Promise;
+use lithify_hdf5::{Dataset, Params};
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::cache::{Caches, IDLE_BYTES};
 use super::ffi::{File, GLOBAL, Id, Status};
 use super::system;
+use crate::coded::CodedSink;
 use crate::error::{Error, Result};
 use crate::model::{AttrValue, Attribute, DataType, Group, Sink, Values, Variable, check_block};
 use crate::temporary;
+use crate::zarr::{Layout, spec_of};
 
 /// Smaller variables are not worth a chunk index.
 const MIN_DEFLATED_BYTES: usize = 16 << 10;
@@ -21,13 +26,17 @@ const MAX_CHUNK_BYTES: usize = 256 << 20;
 /// The system's "permission denied".
 const EACCES: i32 = 13;
 const FILL_VALUE: &str = "_FillValue";
+/// Attribute of a variable that says what was promised and what holds.
+pub(super) const CERTIFICATE: &str = "lithify";
 
 /// A NetCDF-4 file being written.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     path: PathBuf,
     root: Group,
     variables: HashMap<String, Target>,
     caches: Caches,
+    /// To be added as attributes when everything else is there.
+    certificates: Vec<(String, Value)>,
     /// HDF5 has failed to write.
     broken: bool,
     // Closed before its name goes away.
@@ -39,16 +48,18 @@ pub(super) struct Writer {
 struct Target {
     at: (Id, Id),
     chunks: Option<Vec<usize>>,
+    /// Bytes of payloads, if it takes those.
+    coded: Option<u64>,
 }
 
 impl Writer {
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         // An absolute path cannot be taken for a URL.
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         let temporary = temporary::beside(&path)?;
         let file = File::create(temporary.path(), IDLE_BYTES, false).map_err(|s| failed(&path, "the file", s))?;
         let (root, variables, caches) = (Group::default(), HashMap::new(), Caches::default());
-        Ok(Self { root, variables, caches, broken: false, file, temporary, path })
+        Ok(Self { root, variables, caches, certificates: Vec::new(), broken: false, file, temporary, path })
     }
 
     /// The error for `status`; where HDF5 failed to write, the end of this file.
@@ -67,6 +78,9 @@ impl Writer {
             (variable, Some(target)) => (variable, target),
             (_, None) => return Err(Error::invalid("no such variable", path)),
         };
+        if target.coded.is_some() {
+            return Err(Error::invalid("this variable takes coded chunks, not values", path));
+        }
         check_block(path, &variable.shape, start, count)?;
         if count.contains(&0) {
             return Ok(None);
@@ -80,8 +94,8 @@ impl Writer {
     }
 }
 
-impl Sink for Writer {
-    fn define(&mut self, root: &Group) -> Result<()> {
+impl Writer {
+    fn define_all(&mut self, root: &Group, layouts: &BTreeMap<String, Layout>) -> Result<()> {
         if root.classic {
             // Such files are shown and checked differently by the library, so they stay what they are.
             let temporary = temporary::beside(&self.path)?;
@@ -89,24 +103,34 @@ impl Sink for Writer {
             self.file = created.map_err(|s| failed(&self.path, "the file", s))?;
             self.temporary = temporary;
         }
-        let mut define = Define { file: &self.file, path: &self.path, dims: Vec::new(), variables: HashMap::new() };
+        let mut define =
+            Define { file: &self.file, path: &self.path, dims: Vec::new(), layouts, variables: HashMap::new() };
         define.group(self.file.root(), root, "")?;
         self.variables = define.variables;
         self.file.end_define().map_err(|s| self.failed("the structure", s))?;
+        for path in layouts.keys() {
+            let target = self.variables.get(path).map(|t| t.at);
+            let ((group, var), shape) = (target.ok_or_else(|| unknown(path))?, &root.find(path)?.shape);
+            // Written through libnetcdf, variables grow by themselves.
+            self.file.extend(group, var, shape).map_err(|s| self.failed(&format!("variable {path}"), s))?;
+        }
         self.root = root.clone();
         Ok(())
     }
 
-    fn write(&mut self, path: &str, start: &[usize], count: &[usize], values: &Values) -> Result<()> {
-        let path = path.trim_start_matches('/');
-        match self.write_to(path, start, count, values)? {
-            None => Ok(()),
-            Some(status) => Err(self.failed(&format!("variable {path}"), status)),
+    /// Adds the certificates, closes, and gives the file its name.
+    fn complete(mut self) -> Result<PathBuf> {
+        if !self.certificates.is_empty() {
+            self.file.redefine().map_err(|s| self.failed("the certificates", s))?;
+            for (path, certificate) in std::mem::take(&mut self.certificates) {
+                let (group, var) = self.variables.get(&path).ok_or_else(|| unknown(&path))?.at;
+                let text = AttrValue::Text(certificate.to_string());
+                let put = self.file.put_attr(group, var, CERTIFICATE, &text);
+                put.map_err(|s| self.failed(&format!("the certificate of variable {path}"), s))?;
+            }
+            self.file.end_define().map_err(|s| self.failed("the certificates", s))?;
         }
-    }
-
-    fn finish(self: Box<Self>) -> Result<PathBuf> {
-        let Self { path, file, temporary, broken, .. } = *self;
+        let Self { path, file, temporary, broken, .. } = self;
         if broken {
             return Err(Error::invalid("a file cannot be finished after a write has failed", path.display()));
         }
@@ -120,12 +144,89 @@ impl Sink for Writer {
     }
 }
 
+impl Sink for Writer {
+    fn define(&mut self, root: &Group) -> Result<()> {
+        self.define_all(root, &BTreeMap::new())
+    }
+
+    fn write(&mut self, path: &str, start: &[usize], count: &[usize], values: &Values) -> Result<()> {
+        let path = path.trim_start_matches('/');
+        match self.write_to(path, start, count, values)? {
+            None => Ok(()),
+            Some(status) => Err(self.failed(&format!("variable {path}"), status)),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<PathBuf> {
+        self.complete()
+    }
+}
+
+impl CodedSink for Writer {
+    fn define(&mut self, root: &Group, layouts: &BTreeMap<String, Layout>) -> Result<()> {
+        self.define_all(root, layouts)
+    }
+
+    fn write(&mut self, path: &str, start: &[usize], count: &[usize], values: &Values) -> Result<()> {
+        Sink::write(self, path, start, count, values)
+    }
+
+    fn write_payload(&mut self, path: &str, chunk: &[usize], payload: Vec<u8>) -> Result<()> {
+        let target = self.variables.get_mut(path).ok_or_else(|| unknown(path))?;
+        let (Some(coded), Some(chunks)) = (&mut target.coded, &target.chunks) else {
+            return Err(Error::invalid("only variables with a layout take payloads", path));
+        };
+        *coded += payload.len() as u64;
+        let start: Vec<usize> = chunk.iter().zip(chunks).map(|(i, c)| i * c).collect();
+        let (group, var) = target.at;
+        let done = self.file.write_chunk(group, var, &start, &payload);
+        done.map_err(|s| self.failed(&format!("variable {path}, chunk {chunk:?}"), s))
+    }
+
+    fn bytes_written(&mut self, path: &str) -> Result<u64> {
+        let target = self.variables.get(path).ok_or_else(|| unknown(path))?;
+        if let Some(bytes) = target.coded {
+            return Ok(bytes);
+        }
+        let (group, var) = target.at;
+        // What its cache holds is written out first.
+        let flushed = target.chunks.as_ref().map_or(Ok(()), |_| self.file.set_cache(group, var, IDLE_BYTES));
+        let bytes = flushed.and_then(|()| self.file.stored_bytes(group, var));
+        bytes.map_err(|s| self.failed(&format!("variable {path}"), s))
+    }
+
+    /// The parameters of the filter say what happens to values that others add or copy, and those have no certificate: they are
+    /// kept exactly.
+    fn set_configuration(&mut self, _path: &str, _configuration: Value) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_certificate(&mut self, path: &str, certificate: Value) -> Result<()> {
+        self.certificates.push((path.into(), certificate));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, replace: bool) -> Result<PathBuf> {
+        if !replace && std::fs::symlink_metadata(&self.path).is_ok() {
+            let what = "the output exists already; remove it or choose another name";
+            return Err(Error::invalid(what, self.path.display()));
+        }
+        self.complete()
+    }
+}
+
+fn unknown(path: &str) -> Error {
+    Error::invalid("there is no such variable in the output", path)
+}
+
 /// The walk that declares everything.
 struct Define<'a> {
     file: &'a File,
     path: &'a Path,
     /// Dimensions in scope, inner groups' last: name, length, unlimited, number.
     dims: Vec<(String, usize, bool, Id)>,
+    /// Variables that take payloads.
+    layouts: &'a BTreeMap<String, Layout>,
     variables: HashMap<String, Target>,
 }
 
@@ -170,15 +271,44 @@ impl Define<'_> {
             dims.push(dim.3);
             unlimited.push(dim.2);
         }
-        let (chunks, deflate) = layout(v, &unlimited);
+        let coded = self.layouts.get(&full);
+        let (chunks, deflate) = match coded {
+            Some(layout) => (Some(layout.chunk.clone()), false),
+            None => layout(v, &unlimited),
+        };
         let var = self
             .file
             .def_variable(group, &v.name, v.data_type, &dims, chunks.as_deref(), deflate)
             .map_err(|s| failed(self.path, &format!("variable {full}"), s))?;
         self.attrs(group, var, &v.attrs, Some(v.data_type))
             .map_err(|(name, s)| failed(self.path, &format!("attribute {name} of variable {full}"), s))?;
-        self.variables.insert(full, Target { at: (group, var), chunks });
+        if let Some(layout) = coded {
+            self.filter(group, var, v, layout, &full)?;
+        }
+        self.variables.insert(full, Target { at: (group, var), chunks, coded: coded.map(|_| 0) });
         Ok(())
+    }
+
+    /// Gives the variable the filter. Its attributes must be there: HDF5 takes the fill value from them.
+    fn filter(&self, group: Id, var: Id, v: &Variable, layout: &Layout, full: &str) -> Result<()> {
+        let dtype = v.dtype().ok_or_else(|| Error::invalid("only numbers can be coded", full))?;
+        let spec = spec_of(&layout.configuration, dtype)?;
+        let failed = |s| failed(self.path, &format!("variable {full}"), s);
+        let fill = self.file.fill_bits(group, var, dtype.size()).map_err(failed)?;
+        let params = Params {
+            promise: Promise::lossless(),
+            effort: spec.effort,
+            patterns: spec.missing,
+            dataset: Some(Dataset {
+                dtype,
+                big_endian: cfg!(target_endian = "big"),
+                fill,
+                fill_is_missing: true,
+                chunk: layout.chunk.clone(),
+            }),
+            ..Params::default()
+        };
+        self.file.def_filter(group, var, &params.to_values()?).map_err(failed)
     }
 
     /// The attributes of a variable of type `owner`, or of the group.

@@ -7,10 +7,12 @@
 //! Stores with arrays of `lithify` have no consolidated metadata: zarr-python parses these at once, and without a plugin for the
 //! codec it would refuse the arrays that it can open too.
 
+mod append;
 mod attrs;
 pub mod codec;
 mod foreign;
 mod metadata;
+mod nodes;
 mod plain;
 mod read;
 pub mod shard;
@@ -23,6 +25,7 @@ use serde_json::Value;
 
 use crate::formats::Format;
 
+pub use append::ZarrAppender;
 pub use codec::{configuration_of, spec_of};
 pub use read::ZarrSource;
 pub use write::ZarrWriter;

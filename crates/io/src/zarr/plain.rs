@@ -10,7 +10,7 @@ use zarrs::array::codec::api::{ArrayToBytesCodecTraits, CodecOptions};
 use zarrs::array::{Array, ArrayBytes, Element};
 
 use super::codec::samples_to_native;
-use super::metadata;
+use super::{foreign, metadata};
 use crate::error::{Error, Result};
 use crate::model::{DataType, Values, Variable, check_block};
 
@@ -71,6 +71,34 @@ impl Plain {
             chunk,
         };
         Ok((meta, plain))
+    }
+
+    /// State of a variable that is there and has become longer; `meta` are its metadata.
+    pub(super) fn existing(path: &str, variable: &Variable, meta: &Value) -> Result<Self> {
+        let codecs = meta["codecs"].clone();
+        let grid = meta.pointer("/chunk_grid/configuration/chunk_shape").and_then(foreign::lengths);
+        let is_sharded = codecs.pointer("/0/name").is_some_and(|name| name == "sharding_indexed");
+        let Some(chunk) = grid.filter(|c| c.len() == variable.shape.len() && !c.contains(&0) && !is_sharded) else {
+            return Err(Error::unsupported(path, "only arrays as lithify writes them can be appended to"));
+        };
+        let array = serde_json::from_value(meta.clone()).map_err(|e| Error::invalid(path, e))?;
+        let array = Array::new_with_metadata(Arc::new(()), "/array", array).map_err(|e| Error::invalid(path, e))?;
+        Ok(Self {
+            shape: variable.shape.clone(),
+            data_type: variable.data_type,
+            fill: metadata::fill_of(variable),
+            chains: vec![(codecs, array)],
+            partial: BTreeMap::new(),
+            chunk,
+        })
+    }
+
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub(super) fn chunk(&self) -> &[usize] {
+        &self.chunk
     }
 
     /// Writes the chunks that the block `[start, start + count)` completes; the others wait for the rest.

@@ -13,19 +13,25 @@ use zarrs::storage::byte_range::ByteRange;
 use zarrs::storage::{ReadableStorageTraits, StorageError};
 
 use super::codec::{payload_shape, samples_from_native};
+use super::nodes::Nodes;
 use super::store::Store;
 use super::{Layout, attrs, foreign, metadata};
 use crate::error::{Error, Result};
+use crate::job::ordered;
+use crate::location;
 use crate::model::{AttrValue, Attribute, DataType, Group, Source, Values, Variable, attr, check_block};
+use crate::remote::CONCURRENT;
 
+/// Chunks and shards that are asked for one by one where a server cannot list them.
+const MOST_KEYS: usize = 1 << 20;
 /// Groups inside groups; deeper ones are refused before the stack is at its end.
 const MAX_DEPTH: usize = 64;
 
 /// An open Zarr store.
 #[derive(Debug)]
 pub struct ZarrSource {
-    path: std::path::PathBuf,
-    store: Arc<Store>,
+    pub(super) path: std::path::PathBuf,
+    pub(super) store: Arc<Store>,
     root: Group,
     arrays: BTreeMap<String, OpenArray>,
     attributes: BTreeMap<String, Map<String, Value>>,
@@ -35,10 +41,13 @@ pub struct ZarrSource {
 /// Offset and length of each chunk of a shard, in C order.
 type Index = Arc<[[u64; 2]]>;
 
+/// The index of one shard: not looked for yet, not there, or known.
+type Slot = Arc<Mutex<Option<Option<Index>>>>;
+
 struct OpenArray {
     array: Array<Store>,
     /// Indices of the shards met so far; `None` for a shard that is not there.
-    shards: Mutex<BTreeMap<Vec<u64>, Option<Index>>>,
+    shards: Mutex<BTreeMap<Vec<u64>, Slot>>,
     shape: Vec<usize>,
     stored: foreign::Stored,
     layout: Option<Layout>,
@@ -65,6 +74,14 @@ impl ZarrSource {
     /// [`Error::Io`]; [`Error::Corrupt`] if the root's metadata are damaged. An array that cannot be read is left out with a
     /// warning, see [`Source::warnings`].
     pub fn open(path: &Path) -> Result<Self> {
+        Self::find(path)?.ok_or_else(|| Error::unsupported(path, "there is no Zarr metadata"))
+    }
+
+    /// Like [`ZarrSource::open`], but `None` where there are no metadata of a store.
+    ///
+    /// # Errors
+    /// As [`ZarrSource::open`].
+    pub fn find(path: &Path) -> Result<Option<Self>> {
         let mut source = Self {
             path: path.into(),
             store: Arc::new(Store::open(path)?),
@@ -73,32 +90,24 @@ impl ZarrSource {
             attributes: BTreeMap::new(),
             warnings: Vec::new(),
         };
-        let (meta, attributes) =
-            source.node("")?.ok_or_else(|| Error::unsupported(path, "there is no Zarr metadata"))?;
+        let Some((meta, attributes)) = source.node("")? else { return Ok(None) };
         let mut root = Group::default();
         if foreign::is_array(&meta) {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let name = name.strip_suffix(".zarr").unwrap_or(&name);
+            let name = location::file_name(path);
+            let name = name.strip_suffix(".zip").unwrap_or(&name);
+            let name = name.strip_suffix(".zarr").unwrap_or(name);
             let name = if name.is_empty() { "array" } else { name };
             let variable = source.open_array(name, "", &meta, &attributes, false)?;
             root.variables.push(variable);
         } else {
             let ours = attributes.get(attrs::MODEL).is_some_and(Value::is_object);
-            // The order of the file is the order in the consolidated metadata, or in our own note where there are none.
-            let order: Vec<&str> = match meta.pointer("/consolidated_metadata/metadata").and_then(Value::as_object) {
-                Some(nodes) => nodes.keys().map(String::as_str).collect(),
-                None => {
-                    let noted = attributes.get(attrs::MODEL).and_then(|m| m["order"].as_array());
-                    noted.into_iter().flatten().filter_map(Value::as_str).collect()
-                }
-            };
-            let order: BTreeMap<&str, usize> = order.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
-            source.fill_group(&mut root, "", &attributes, &order, ours, 0)?;
+            let nodes = source.nodes(&meta, &attributes)?;
+            source.fill_group(&mut root, "", &attributes, &nodes, ours, 0)?;
         }
         metadata::infer_dims(&mut root, &[]);
         source.attributes.insert(String::new(), attributes);
         source.root = root;
-        Ok(source)
+        Ok(Some(source))
     }
 
     /// Metadata and attributes of the node whose keys begin with `prefix`; `None` if there is none.
@@ -132,7 +141,7 @@ impl ZarrSource {
         group: &mut Group,
         prefix: &str,
         attributes: &Map<String, Value>,
-        order: &BTreeMap<&str, usize>,
+        nodes: &Nodes,
         ours: bool,
         depth: usize,
     ) -> Result<()> {
@@ -142,13 +151,13 @@ impl ZarrSource {
         group.attrs = attrs::from_json(attributes, None);
         group.dims = metadata::dims_of(attributes);
         group.classic = attributes.get(attrs::MODEL).is_some_and(|m| m["classic"] == true);
-        let mut children: Vec<String> = self.store.children(prefix)?.into_iter().collect();
-        children.sort_by_key(|name| order.get(format!("{prefix}{name}").as_str()).copied().unwrap_or(usize::MAX));
-        for name in children {
+        for name in self.children(prefix, nodes)? {
             let path = format!("{prefix}{name}");
             let (meta, attributes) = match self.node(&format!("{path}/")) {
                 Ok(Some(node)) => node,
                 Ok(None) => continue,
+                // A server that does not answer says nothing of the node.
+                Err(e @ Error::Io { .. }) => return Err(e),
                 Err(e) => {
                     self.warnings.push(e.to_string());
                     continue;
@@ -168,7 +177,7 @@ impl ZarrSource {
                 continue;
             } else {
                 let mut sub = Group { name, ..Group::default() };
-                self.fill_group(&mut sub, &format!("{path}/"), &attributes, order, ours, depth + 1)?;
+                self.fill_group(&mut sub, &format!("{path}/"), &attributes, nodes, ours, depth + 1)?;
                 group.groups.push(sub);
             }
             self.attributes.insert(path, attributes);
@@ -276,6 +285,27 @@ impl ZarrSource {
         open.payload(&self.store, layout, chunk).map_err(|e| self.damaged(path, chunk, e))
     }
 
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Paths of all arrays and groups that could be read, "" for the root.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        self.attributes.keys().cloned().collect()
+    }
+
+    /// The metadata of a node of version 3 as they are in the store.
+    pub(super) fn metadata(&self, path: &str) -> Result<Value> {
+        let key = if path.is_empty() { "zarr.json".into() } else { format!("{path}/zarr.json") };
+        let bytes = self.store.value(&key)?.ok_or_else(|| Error::corrupt(&self.path, format!("{key} is missing")))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&self.path, format!("{key}: {e}")))?;
+        match value["attributes"].is_object() {
+            true => Ok(value),
+            false => Err(Error::corrupt(&self.path, format!("{key} has no attributes"))),
+        }
+    }
+
     /// An attribute as it is in the store, "" standing for the root.
     pub fn attribute(&self, path: &str, name: &str) -> Option<Value> {
         self.attributes.get(path)?.get(name).cloned()
@@ -291,7 +321,18 @@ impl ZarrSource {
     /// # Errors
     /// [`Error::Io`] if a directory cannot be listed.
     pub fn bytes_stored(&self, path: &str) -> Result<u64> {
-        self.store.bytes_under(&format!("{path}/"))
+        match self.store.lists() {
+            true => self.store.bytes_under(&format!("{path}/")),
+            false => self.store.bytes_of(self.array(path)?.keys(&self.path, path)?),
+        }
+    }
+
+    /// [`ZarrSource::bytes_stored`] where that takes no request for each chunk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a directory cannot be listed.
+    pub fn bytes_listed(&self, path: &str) -> Result<Option<u64>> {
+        self.store.lists().then(|| self.bytes_stored(path)).transpose()
     }
 
     /// Every byte fetched since opening, metadata included.
@@ -304,7 +345,8 @@ impl ZarrSource {
     }
 
     fn damaged(&self, path: &str, chunk: &[usize], e: impl std::fmt::Display) -> Error {
-        Error::corrupt(&self.path, format!("{path}, chunk {chunk:?}: {e}"))
+        let corrupt = || Error::corrupt(&self.path, format!("{path}, chunk {chunk:?}: {e}"));
+        self.store.failure().unwrap_or_else(corrupt)
     }
 
     /// A block of a variable coded by `lithify`: each chunk that it touches, decoded as far as needed.
@@ -320,48 +362,91 @@ impl ZarrSource {
         let n = chunk.len();
         let first: Vec<usize> = (0..n).map(|d| start[d] / chunk[d]).collect();
         let grid: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).div_ceil(chunk[d]) - first[d]).collect();
+        let (n_chunks, steps) = (grid.iter().product::<usize>(), block::strides(&grid));
+        let at = |i: usize| -> Vec<usize> { (0..n).map(|d| first[d] + i / steps[d] % grid[d]).collect() };
         let mut out = None;
-        for (offset, _) in block::tiles(&grid, &vec![1; n]) {
-            let at: Vec<usize> = (0..n).map(|d| first[d] + offset[d]).collect();
-            let origin: Vec<usize> = (0..n).map(|d| at[d] * chunk[d]).collect();
-            let inside: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
-            let low: Vec<usize> = (0..n).map(|d| start[d].max(origin[d])).collect();
-            let Some(payload) = self.payload(path, &at)? else {
-                // Zarr lets chunks be absent; where a certificate says what was written, every one of them was.
-                if open.certified {
-                    return Err(self.damaged(path, &at, "the chunk is missing"));
+        let mut place = |i: usize, payload: Option<Vec<u8>>| {
+            if let Some((target, part, samples)) =
+                self.decoded(path, open, dtype, chunk, start, count, &at(i), payload)?
+            {
+                if part == count {
+                    out = Some(samples);
+                    return Ok(());
                 }
-                continue;
-            };
-            let stored = payload_shape(&payload, dtype, chunk).map_err(|e| self.damaged(path, &at, e))?;
-            if open.certified && (0..n).any(|d| stored[d] < inside[d]) {
-                return Err(self.damaged(path, &at, format!("{stored:?} is stored, {inside:?} was written")));
+                let all = || Samples::filled(dtype, count.iter().product(), open.fill);
+                out.get_or_insert_with(all).paste(count, &target, &samples, &part)?;
             }
-            let high: Vec<usize> =
-                (0..n).map(|d| (start[d] + count[d]).min(origin[d] + stored[d].min(inside[d]))).collect();
-            // Writers that do not know where the array ends leave out what is only fill.
-            if (0..n).any(|d| high[d] <= low[d]) {
-                continue;
-            }
-            let part: Vec<usize> = (0..n).map(|d| high[d] - low[d]).collect();
-            let region = Region { start: (0..n).map(|d| low[d] - origin[d]).collect(), count: part.clone() };
-            let samples = match region.is_all(&stored) {
-                true => decode_chunk(&payload, &stored),
-                false => decode_region(&payload, &stored, &region),
-            }
-            .map_err(|e| self.damaged(path, &at, e))?;
-            if part == count {
-                return Ok(samples);
-            }
-            let target: Vec<usize> = (0..n).map(|d| low[d] - start[d]).collect();
-            let all = || Samples::filled(dtype, count.iter().product(), open.fill);
-            out.get_or_insert_with(all).paste(count, &target, &samples, &part)?;
+            Ok(())
+        };
+        if self.store.is_remote() && n_chunks > 1 {
+            // Several requests at once; payloads are decoded as they come, in order.
+            ordered::run(n_chunks, CONCURRENT, Ok, |_, i| self.payload(path, &at(i)), place)?;
+        } else {
+            (0..n_chunks).try_for_each(|i| place(i, self.payload(path, &at(i))?))?;
         }
         Ok(out.unwrap_or_else(|| Samples::filled(dtype, count.iter().product(), open.fill)))
+    }
+
+    /// What a chunk has of the block: where that lies in the block, its shape, and its samples.
+    #[allow(clippy::too_many_arguments)] // one call site
+    #[allow(clippy::type_complexity)]
+    fn decoded(
+        &self,
+        path: &str,
+        open: &OpenArray,
+        dtype: Dtype,
+        chunk: &[usize],
+        start: &[usize],
+        count: &[usize],
+        at: &[usize],
+        payload: Option<Vec<u8>>,
+    ) -> Result<Option<(Vec<usize>, Vec<usize>, Samples)>> {
+        let n = chunk.len();
+        let origin: Vec<usize> = (0..n).map(|d| at[d] * chunk[d]).collect();
+        let inside: Vec<usize> = (0..n).map(|d| chunk[d].min(open.shape[d] - origin[d])).collect();
+        let low: Vec<usize> = (0..n).map(|d| start[d].max(origin[d])).collect();
+        let Some(payload) = payload else {
+            // Zarr lets chunks be absent; where a certificate says what was written, every one of them was.
+            return match open.certified {
+                true => Err(self.damaged(path, at, "the chunk is missing")),
+                false => Ok(None),
+            };
+        };
+        let stored = payload_shape(&payload, dtype, chunk).map_err(|e| self.damaged(path, at, e))?;
+        if open.certified && (0..n).any(|d| stored[d] < inside[d]) {
+            return Err(self.damaged(path, at, format!("{stored:?} is stored, {inside:?} was written")));
+        }
+        let high: Vec<usize> =
+            (0..n).map(|d| (start[d] + count[d]).min(origin[d] + stored[d].min(inside[d]))).collect();
+        // Writers that do not know where the array ends leave out what is only fill.
+        if (0..n).any(|d| high[d] <= low[d]) {
+            return Ok(None);
+        }
+        let part: Vec<usize> = (0..n).map(|d| high[d] - low[d]).collect();
+        let region = Region { start: (0..n).map(|d| low[d] - origin[d]).collect(), count: part.clone() };
+        let samples = match region.is_all(&stored) {
+            true => decode_chunk(&payload, &stored),
+            false => decode_region(&payload, &stored, &region),
+        }
+        .map_err(|e| self.damaged(path, at, e))?;
+        Ok(Some(((0..n).map(|d| low[d] - start[d]).collect(), part, samples)))
     }
 }
 
 impl OpenArray {
+    /// The keys that its chunks or shards can have.
+    fn keys(&self, store: &Path, path: &str) -> Result<impl Iterator<Item = String> + '_> {
+        let grid: Vec<usize> = self.array.chunk_grid_shape().iter().map(|n| *n as usize).collect();
+        let n = block::n_samples(&grid).filter(|n| *n <= MOST_KEYS);
+        let n =
+            n.ok_or_else(|| Error::corrupt(store, format!("{path} has {grid:?} chunks, too many to ask for each")))?;
+        let steps = block::strides(&grid);
+        Ok((0..n).map(move |i| {
+            let at: Vec<u64> = (0..grid.len()).map(|d| (i / steps[d] % grid[d]) as u64).collect();
+            self.array.chunk_key(&at).to_string()
+        }))
+    }
+
     /// The coded bytes of a chunk inside the grid.
     fn payload(
         &self,
@@ -389,8 +474,11 @@ impl OpenArray {
 
     /// The index of a shard of `n` chunks, at its end; `None` if there is no such shard.
     fn index(&self, store: &Store, at: &[u64], n: usize) -> std::result::Result<Option<Index>, StorageError> {
-        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = shards.get(at) {
+        let slot =
+            Arc::clone(self.shards.lock().unwrap_or_else(PoisonError::into_inner).entry(at.to_vec()).or_default());
+        // Who needs this shard waits for whoever fetches its index; others go on.
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*slot {
             return Ok(known.clone());
         }
         let bytes = store.get_partial(&self.array.chunk_key(at), ByteRange::Suffix(n as u64 * 16 + 4))?;
@@ -403,7 +491,7 @@ impl OpenArray {
             }
             Some(_) => return Err(StorageError::Other("the checksum of the shard's index does not match".into())),
         };
-        shards.insert(at.to_vec(), index.clone());
+        *slot = Some(index.clone());
         Ok(index)
     }
 }
@@ -431,7 +519,10 @@ impl Source for ZarrSource {
         let block = |v: &[usize]| v.iter().map(|d| *d as u64).collect::<Vec<_>>();
         let subset =
             ArraySubset::new_with_start_shape(block(start), block(count)).map_err(|e| Error::invalid(path, e))?;
-        let failed = |e: String| Error::corrupt(&self.path, format!("{path}, block {start:?} + {count:?}: {e}"));
+        let failed = |e: String| {
+            let corrupt = || Error::corrupt(&self.path, format!("{path}, block {start:?} + {count:?}: {e}"));
+            self.store.failure().unwrap_or_else(corrupt)
+        };
         if open.stored == foreign::Stored::Strings {
             return guarded(|| open.array.retrieve_array_subset::<Vec<String>>(&subset))
                 .map(Values::Strings)
@@ -440,6 +531,19 @@ impl Source for ZarrSource {
         let bytes = guarded(|| open.array.retrieve_array_subset::<ArrayBytes<'static>>(&subset)).map_err(failed)?;
         let bytes = bytes.into_fixed().map_err(|e| self.damaged(path, start, e))?;
         Ok(open.stored.values(&bytes))
+    }
+
+    fn layout(&self, path: &str) -> Option<Layout> {
+        Self::layout(self, path)
+    }
+
+    fn payload(&self, path: &str, chunk: &[usize]) -> Result<Option<Vec<u8>>> {
+        Self::payload(self, path, chunk)
+    }
+
+    fn bytes_stored(&self, path: &str) -> Result<Option<u64>> {
+        // A web server would have to be asked for each chunk.
+        self.bytes_listed(path)
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -288,7 +288,7 @@ fn forget_dims(group: &mut Group) {
 }
 
 /// Key of a chunk or shard in Zarr's default encoding.
-fn key(path: &str, index: &[usize]) -> String {
+pub(super) fn key(path: &str, index: &[usize]) -> String {
     index.iter().fold(format!("{path}/c"), |key, i| format!("{key}/{i}"))
 }
 

@@ -8,7 +8,7 @@
 (True, True)
 
 Arrays in memory: `compress`, `decompress`, `compare`. Files: `compress_file`, `decompress_file`, `verify`, `info`, `open_store`.
-xarray: `to_zarr`, `encoding`, `xr.open_dataset(path, engine="lithify")`. Zarr, numcodecs, HDF5, Dask: `lithify.zarr`,
+xarray: `to_zarr`, `append`, `encoding`, `xr.open_dataset(path, engine="lithify")`. Zarr, numcodecs, HDF5, Dask: `lithify.zarr`,
 `lithify.numcodecs`, `lithify.hdf5`, `lithify.dask`.
 
 A bound is what the command line takes: ``"abs=0.05"``, ``"rel=1e-3"``, ``"range=1e-4"``, ``"l2=1e-3"``, ``"psnr=60"``, ``"bits=auto"``,
@@ -27,6 +27,7 @@ __all__ = [
     "Store",
     "StoredVariable",
     "__version__",
+    "append",
     "compare",
     "compress",
     "compress_file",
@@ -42,7 +43,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # xarray takes a second to import; only who needs it pays.
-    if name in ("encoding", "to_zarr"):
+    if name in ("append", "encoding", "to_zarr"):
         from . import xarray
 
         return getattr(xarray, name)

@@ -14,6 +14,8 @@ __all__ = [
     "CorruptError",
     "Source",
     "__version__",
+    "append",
+    "append_file",
     "bit_pairs",
     "check_output",
     "compare",
@@ -132,6 +134,12 @@ def compress(
     force: bool,
     threads: int,
     progress: _Progress | None = None,
+) -> str: ...
+def append_file(
+    input: _Path, store: _Path, dim: str, threads: int, progress: _Progress | None = None
+) -> str: ...
+def append(
+    tree: dict[str, Any], read: _Read, store: _Path, dim: str, threads: int, progress: _Progress | None = None
 ) -> str: ...
 def decompress_file(
     input: _Path, output: _Path, force: bool, lineage: bool, threads: int, progress: _Progress | None = None

@@ -67,6 +67,61 @@ def to_zarr(
     return report
 
 
+def append(
+    data: xr.Dataset | str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    dim: str = "time",
+    *,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Append a dataset or a file to a store along a dimension, as ``lithify append`` does.
+
+    The store is the old one or the grown one at any moment, whatever happens to this process; what is in it stays as it is, bit for
+    bit, and every promise holds for old and new together. A dataset is encoded as the store is: packing, fill values, units of time.
+
+    Parameters
+    ----------
+    data
+        Holds every variable of the store that has `dim`. Other coordinates must be equal; that of `dim` must go on in one direction.
+    store
+        A local store that lithify wrote.
+
+    Raises
+    ------
+    ValueError
+        If the data do not go on where the store ends; the message says what differs.
+    BlockingIOError
+        If somebody else is appending.
+    """
+    if isinstance(data, xr.Dataset):
+        tree, read = as_tree(_encoded_like(data, open_store(store)))
+        text = _native.append(tree, read, store, dim, threads, progress)
+    else:
+        text = _native.append_file(data, store, dim, threads, progress)
+    report: dict[str, Any] = json.loads(text)
+    return report
+
+
+def _encoded_like(ds: xr.Dataset, store: Store) -> xr.Dataset:
+    """The dataset with the encodings of the store's variables."""
+    ds = ds.copy()
+    for name, stored in store.items():
+        if name not in ds.variables:
+            continue
+        v = ds.variables[name]
+        encoding = {k: x for k, x in stored.attrs.items() if k in CF}
+        if stored.type not in ("char", "string"):
+            encoding["dtype"] = stored.dtype
+        if (v.dtype.kind in "mM" or v.dtype == object) and "units" in stored.attrs:
+            encoding |= {k: stored.attrs[k] for k in ("units", "calendar") if k in stored.attrs}
+        if v.dtype.kind == "f" and "_FillValue" not in encoding:
+            # Without a word xarray would add one.
+            encoding["_FillValue"] = None
+        ds.variables[name].encoding = encoding
+    return ds
+
+
 def encoding(
     ds: xr.Dataset,
     bound: Bounds = None,

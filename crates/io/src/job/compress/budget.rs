@@ -94,7 +94,7 @@ pub(super) fn keep(
     for _ in 0..RETRIES {
         let (best, lands);
         (step, best, lands) = hunt.land(search.clone(), step)?;
-        if !plan.resolved.kept(&best.coded.stats) {
+        if !plan.resolved.kept(&job.errors(&best.coded.stats)) {
             // A norm beside the budget was missed by a little: its own step has to be finer.
             hunt.spec.step = hunt.spec.step.map(|s| s * 0.97);
             continue;

@@ -13,11 +13,12 @@ use lithify_codec::{ChunkSpec, Codec, Dtype, ErrorStats, Promise, Tolerance};
 
 use super::plan::jobs;
 use super::{
-    CodedVariable, Job, Options, Outcome, RETRIES, Settled, certificate, copy_standard, crc_of_crcs, finer,
-    lossy_bound, raw_bytes, select_variables,
+    CodedVariable, Job, Options, Outcome, RETRIES, Settled, copy_standard, finer, raw_bytes, select_variables,
 };
+use crate::coded::CodedFormat;
 use crate::error::{Error, Result};
 use crate::job::Context;
+use crate::job::certificate::{self, crc_of_crcs, lossy_bound};
 use crate::job::chunks::chunk_grid;
 use crate::model::Source;
 use crate::zarr::{Layout, ZarrWriter, configuration_of, spec_of};
@@ -41,13 +42,12 @@ pub fn outlines(source: &dyn Source, options: &Options) -> Result<BTreeMap<Strin
     let root = select_variables(source.root(), &options.variables)?;
     let outline = |job: &Job<'_>| {
         let layout = Layout {
-            chunk: job.chunk.clone(),
-            shard: job.shard(),
             configuration: configuration_of(&job.spec(), &Promise::lossless().to_string()),
+            ..job.layout.clone()
         };
         (job.path.clone(), Outline { layout, promise: job.promise.clone(), dtype: job.dtype })
     };
-    Ok(jobs(source, &root, options)?.iter().map(outline).collect())
+    Ok(jobs(source, &root, options, CodedFormat::Zarr)?.iter().map(outline).collect())
 }
 
 /// What to do with a variable that was encoded with `spec` for the `attempt`th time, counted from 1: nothing if the promise holds,
@@ -114,7 +114,7 @@ pub fn skeleton(
     warn: &mut dyn FnMut(String),
 ) -> Result<(PathBuf, Vec<Outcome>)> {
     let root = select_variables(source.root(), &options.variables)?;
-    let jobs = jobs(source, &root, options)?;
+    let jobs = jobs(source, &root, options, CodedFormat::Zarr)?;
     if let Some(job) = jobs.iter().find(|j| !encoded.contains_key(&j.path)) {
         return Err(Error::invalid("the chunks of a variable are missing", &job.path));
     }
@@ -162,7 +162,8 @@ fn seal(job: &Job<'_>, e: &Encoded, writer: &mut ZarrWriter, warn: &mut dyn FnMu
     if let Some(earlier) = previous.as_ref().filter(|_| !settled.resolved.is_lossless()).and_then(lossy_bound) {
         warn(format!("{}: the source is lossy already ({earlier}); errors add up", job.path));
     }
-    let said = certificate(&job.promise, &settled, job.dtype, previous.as_ref());
+    let lineage = certificate::lineage(previous.as_ref(), &job.promise, &settled);
+    let said = certificate::of(&job.promise, &settled, job.dtype, lineage);
     writer.set_attribute(&job.path, "lithify", said)?;
     Ok(Outcome {
         path: job.path.clone(),

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use lithify_codec::Dtype;
+use serde_json::json;
 
-use super::{Job, Options, Plan, select_variables};
+use super::{Job, MOST_BYTES, Options, Plan, select_variables};
+use crate::coded::CodedFormat;
 use crate::error::{Error, Result};
 use crate::job::Context;
 use crate::job::chunks::chunk_shape;
@@ -18,11 +20,16 @@ use crate::zarr::{Layout, configuration_of};
 /// Those of [`super::compress`].
 pub fn plan_layouts(source: &dyn Source, options: &Options, context: &Context<'_>) -> Result<BTreeMap<String, Layout>> {
     let root = select_variables(source.root(), &options.variables)?;
-    Ok(layouts(&jobs(source, &root, options)?, context)?.1)
+    Ok(layouts(&jobs(source, &root, options, CodedFormat::Zarr)?, context)?.1)
 }
 
 /// The variables that are coded by us.
-pub(super) fn jobs<'a>(source: &'a dyn Source, root: &Group, options: &'a Options) -> Result<Vec<Job<'a>>> {
+pub(super) fn jobs<'a>(
+    source: &'a dyn Source,
+    root: &Group,
+    options: &Options,
+    format: CodedFormat,
+) -> Result<Vec<Job<'a>>> {
     let promises = policy::promises(root, &options.bounds)?;
     let roles = policy::roles(root);
     for dim in options.chunks.keys() {
@@ -30,13 +37,28 @@ pub(super) fn jobs<'a>(source: &'a dyn Source, root: &Group, options: &'a Option
             return Err(Error::invalid("--chunks names a dimension that no variable has", dim));
         }
     }
+    let unlimited = root.unlimited();
     let mut jobs = Vec::new();
     for (path, v) in root.walk() {
         let promise = promises[&path].clone();
         let ours = !policy::is_plain(roles[&path]) && (v.len() >= policy::SMALL || !promise.is_lossless());
-        let Some(dtype) = v.dtype().filter(|_| ours) else { continue };
-        let chunk = chunk_of(v, dtype, &options.chunks);
-        jobs.push(Job { source, path, v: v.clone(), dtype, promise, options, chunk });
+        let Some(dtype) = v.dtype().filter(|_| ours && format.takes(v)) else { continue };
+        // HDF5 has no chunks that are longer than what they are cut from.
+        let grows = |d: usize| format == CodedFormat::Zarr && (d == 0 || unlimited.contains(&v.dims[d]));
+        let chunk = chunk_of(v, dtype, &options.chunks, grows);
+        format.check_chunk(&path, dtype, &chunk)?;
+        let shard = format.shard(&v.shape, &chunk);
+        jobs.push(Job {
+            source,
+            path,
+            v: v.clone(),
+            dtype,
+            promise,
+            codec: options.codec.clone(),
+            effort: options.effort,
+            layout: Layout { chunk, shard, configuration: json!({}) },
+            follows: None,
+        });
     }
     Ok(jobs)
 }
@@ -47,19 +69,26 @@ pub(super) fn layouts(jobs: &[Job<'_>], context: &Context<'_>) -> Result<(Vec<Pl
     for job in jobs {
         let plan = job.plan(context)?;
         let configuration = configuration_of(&plan.spec, &job.promise.to_string());
-        let layout = Layout { chunk: job.chunk.clone(), shard: job.shard(), configuration };
-        layouts.insert(job.path.clone(), layout);
+        layouts.insert(job.path.clone(), Layout { configuration, ..job.layout.clone() });
         plans.push(plan);
     }
     Ok((plans, layouts))
 }
 
-fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>) -> Vec<usize> {
-    let mut chunk = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
-    for (c, (dim, len)) in chunk.iter_mut().zip(v.dims.iter().zip(&v.shape)) {
-        if let Some(n) = asked.get(dim) {
-            *c = (*n).clamp(1, (*len).max(1));
+/// The automatic chunk, but for the lengths that were asked for. These may be longer than the variable where it can grow, along its
+/// first dimension and unlimited ones, as long as a whole chunk stays one that can be held.
+fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>, grows: impl Fn(usize) -> bool) -> Vec<usize> {
+    let within = |grows: &dyn Fn(usize) -> bool| {
+        let mut chunk = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
+        for (d, c) in chunk.iter_mut().enumerate() {
+            if let Some(n) = asked.get(&v.dims[d]) {
+                let most = if grows(d) { usize::MAX } else { v.shape[d].max(1) };
+                *c = (*n).clamp(1, most);
+            }
         }
-    }
-    chunk
+        chunk
+    };
+    let chunk = within(&grows);
+    let bytes = chunk.iter().try_fold(dtype.size(), |n, c| n.checked_mul(*c));
+    if bytes.is_some_and(|n| n <= MOST_BYTES) { chunk } else { within(&|_| false) }
 }
