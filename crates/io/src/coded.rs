@@ -53,9 +53,9 @@ impl CodedFormat {
     /// [`Error::Invalid`] if it names none.
     pub fn of(out: &Path) -> Result<Self> {
         let named = |ending: &&str| location::ends_with(out, ending);
-        if ["zarr", "zarr.zip"].iter().any(|e| named(e)) {
+        if ["zarr", "zarr.zip"].iter().any(named) {
             Ok(Self::Zarr)
-        } else if netcdf::FORMAT.endings.iter().any(|e| named(e)) {
+        } else if netcdf::FORMAT.endings.iter().any(named) {
             Ok(Self::NetCdf)
         } else {
             Err(Error::invalid("the output's ending must be .zarr, .zarr.zip or .nc", location::shown(out)))

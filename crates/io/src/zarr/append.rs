@@ -129,7 +129,7 @@ impl ZarrAppender {
     /// # Errors
     /// Those of reading metadata.
     pub fn grow_dimension(&mut self, name: &str, old: usize, len: usize) -> Result<()> {
-        for path in self.source.nodes() {
+        for path in self.source.paths() {
             let noted = self.source.attribute(&path, MODEL).unwrap_or_default();
             let is_it = |d: &Value| d["name"] == name && d["size"] == old;
             let Some(i) = noted["dimensions"].as_array().and_then(|all| all.iter().position(is_it)) else { continue };

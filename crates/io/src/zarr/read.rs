@@ -290,7 +290,7 @@ impl ZarrSource {
     }
 
     /// Paths of all arrays and groups that could be read, "" for the root.
-    pub(super) fn nodes(&self) -> Vec<String> {
+    pub(super) fn paths(&self) -> Vec<String> {
         self.attributes.keys().cloned().collect()
     }
 

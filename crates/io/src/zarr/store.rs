@@ -172,7 +172,7 @@ impl Store {
 
     /// Whether the store is a folder in its zip file.
     pub(super) fn is_nested(&self) -> bool {
-        matches!(&self.kind, Kind::Zip(_, _, root) if !root.is_empty())
+        matches!(&self.kind, Kind::Zip(_, _, root, _) if !root.is_empty())
     }
 
     /// Bytes of the value of a key; 0 if there is none.
@@ -414,6 +414,7 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 enum OutputKind {
+    /// A tree below a URL.
     Remote(Tree),
     /// The folder, and the lock that says that somebody works on it.
     Directory(TempDir, Option<File>),

@@ -17,6 +17,9 @@ impl Output {
     /// [`Error::Unsupported`] for what is neither a file nor a directory; [`Error::Io`].
     pub(in crate::zarr) fn adopt(&mut self, old: &Path, except: &BTreeSet<String>) -> Result<()> {
         match &mut self.kind {
+            OutputKind::Remote(_) => {
+                Err(Error::unsupported(&self.path, "an object store takes no files over from another"))
+            }
             OutputKind::Directory(folder, _) => {
                 adopt_folder(old, folder.path(), "", except)?;
                 alike(old, folder.path())
