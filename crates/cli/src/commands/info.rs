@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use lithify_io::formats;
 use lithify_io::location::shown;
-use lithify_io::model::{AttrValue, DataType, Variable};
+use lithify_io::model::{AttrValue, DataType, Source, Variable};
 use lithify_io::policy;
 use serde_json::{Value, json};
 
