@@ -103,10 +103,15 @@ def check():
     holds("xarray writes", ours("xarray.nc") and 0 < off(values("xarray.nc"), original) <= 0.05)
 
     # Whatever the plugin cannot do is an error with a reason, and no crash.
-    for dtype, options in [("f2", {}), ("S3", {}), ("f4", {"compression_opts": (77,)}), ("i4", {"compression_opts": (4, 3)})]:
+    for dtype, options in [
+        ("f2", lithify.hdf5.filter("abs=1")),
+        ("S3", lithify.hdf5.filter("rel=0.1")),
+        ("f4", {"compression_opts": (77,)}),
+        ("i4", {"compression_opts": (4, 3)}),
+    ]:
         try:
             with h5py.File("bad.h5", "w") as f:
-                f.create_dataset("x", shape=(10, 10), dtype=dtype, chunks=(5, 5), compression=lithify.hdf5.ID, **options)
+                f.create_dataset("x", shape=(10, 10), dtype=dtype, chunks=(5, 5), **{"compression": lithify.hdf5.ID, **options})
         except ValueError as e:
             holds(f"{dtype} {options} is refused", "lithify" in str(e))
         else:
@@ -118,6 +123,19 @@ def check():
             holds(f"{bound} is refused", "lithify compress" in str(e))
         else:
             raise AssertionError(f"{bound} was taken")
+    # What is no number of ours keeps every bit.
+    noise = np.random.default_rng(1).integers(0, 256, 9600, dtype="u1")
+    with h5py.File("types.h5", "w") as f:
+        for dtype in ["<f2", "S3", "?", [("a", ">i4"), ("b", "S2")], ">u8", "c16"]:
+            x = (noise % 2 if dtype == "?" else noise[: 9600 // 48 * 48]).view(dtype)
+            d = f.create_dataset(str(dtype), data=x, chunks=(47,), **lithify.hdf5.filter())
+            f.flush()
+            d.refresh()
+            holds(f"{dtype} comes back", d[:].tobytes() == x.tobytes())
+        x = noise[:512].reshape([2] * 9)
+        d = f.create_dataset("nine dimensions", data=x, chunks=(2,) * 9, **lithify.hdf5.filter("abs=3"))
+        d.refresh()
+        holds("nine dimensions", 0 < off(d[:], x) <= 3)
     # Damage: a bit of a payload.
     with open("T.nc", "rb") as f:
         data = bytearray(f.read())

@@ -41,9 +41,9 @@ have() {
 
 # The block of commands that follows that line in the guide.
 block() {
-    awk -v name="<!-- $1 -->" '$0 == name { on = 1; next } on && /^    / { print substr($0, 5); seen = 1; next } on && seen { exit }' \
+    awk -v name="<!-- $1 -->" '$0 == name { on = 1; next } on && (/^    / || /^$/) { print substr($0, 5); next } on { exit }' \
         "$root/docs/netcdf-tools.md" >"$1.$2"
-    [ -s "$1.$2" ] || { echo "docs/netcdf-tools.md has no block $1" >&2 && exit 1; }
+    grep -q . "$1.$2" || { echo "docs/netcdf-tools.md has no block $1" >&2 && exit 1; }
     echo "== $1" >&2
 }
 

@@ -12,6 +12,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr::null_mut;
 
+use lithify_codec::pipeline::MAX_DIMS;
 use lithify_codec::{Dtype, Error, Result};
 
 use crate::chunk::fill_bits;
@@ -28,6 +29,8 @@ const INTEGER: c_int = 0;
 const FLOAT: c_int = 1;
 const LITTLE: c_int = 0;
 const BIG: c_int = 1;
+const UNSIGNED: c_int = 0;
+const UNDEFINED: c_int = 0;
 const USER_DEFINED: c_int = 2;
 
 /// A library in this process.
@@ -132,23 +135,39 @@ pub(crate) fn complete(plist: Id, data_type: Id) -> Result<()> {
     };
     let values = values.get(..n).filter(|_| done >= 0).ok_or_else(|| failed("the parameters"))?;
     let mut params = Params::parse(values)?;
-    let (dtype, big_endian) = dtype_of(&f, data_type)?;
     let mut lengths = [0u64; MAX_RANK];
     // SAFETY: room for the most dimensions that HDF5 has.
     let n = unsafe { (f.chunk)(plist, MAX_RANK as c_int, lengths.as_mut_ptr()) };
     let n = usize::try_from(n).ok().filter(|n| *n <= MAX_RANK).ok_or_else(|| failed("the shape of a chunk"))?;
-    let (mut status, mut fill) = (0, [0u8; 8]);
-    // SAFETY: `status` lives through the call; `fill` has room for the largest of the types that `dtype_of` lets pass.
-    let fill_is_missing = unsafe { (f.fill_defined)(plist, &mut status) } >= 0 && status == USER_DEFINED;
-    if status != 0 && unsafe { (f.fill_value)(plist, data_type, fill.as_mut_ptr().cast()) } < 0 {
-        fill = [0; 8];
+    let mut chunk: Vec<usize> = lengths[..n].iter().map(|n| *n as usize).collect();
+    while chunk.len() > MAX_DIMS {
+        let first = chunk.remove(0);
+        chunk[0] = chunk[0].saturating_mul(first);
     }
-    params.dataset = Some(Dataset {
-        dtype,
-        big_endian,
-        fill: fill_bits(dtype, big_endian, &fill),
-        fill_is_missing,
-        chunk: lengths[..n].iter().map(|n| *n as usize).collect(),
+    params.dataset = Some(match number(&f, data_type) {
+        Some((dtype, big_endian)) => {
+            let (mut status, mut fill) = (0, [0u8; 8]);
+            // SAFETY: `status` lives through the call.
+            let told = unsafe { (f.fill_defined)(plist, &mut status) } >= 0 && status != UNDEFINED;
+            // SAFETY: `fill` has room for the largest of these types.
+            if told && unsafe { (f.fill_value)(plist, data_type, fill.as_mut_ptr().cast()) } < 0 {
+                return Err(failed("the fill value"));
+            }
+            let fill = fill_bits(dtype, big_endian, &fill);
+            Dataset { dtype, big_endian, fill, fill_is_missing: told && status == USER_DEFINED, chunk }
+        }
+        // SAFETY: takes the caller's number of a type.
+        None if params.promise.is_lossless() => match unsafe { (f.size)(data_type) } {
+            0 => return Err(failed("the size of a value")),
+            size => {
+                let n = chunk.iter().fold(1usize, |n, c| n.saturating_mul(*c));
+                Dataset { dtype: Dtype::U8, big_endian: false, fill: 0, fill_is_missing: false, chunk: vec![n, size] }
+            }
+        },
+        None => {
+            let what = "HDF5 filter lithify: only integers of 8 to 64 bits and IEEE floats of 32 or 64 take a bound, not those of this type";
+            return Err(Error::invalid(what, &params.promise));
+        }
     });
     let values = params.to_values()?;
     // What cannot be is said now, not when the first chunk is written, which HDF5 may keep to itself.
@@ -159,33 +178,40 @@ pub(crate) fn complete(plist: Id, data_type: Id) -> Result<()> {
     if done < 0 { Err(failed("whether it took the parameters")) } else { Ok(()) }
 }
 
-/// Sample type of an HDF5 type, and whether high bytes come first.
-fn dtype_of(f: &Functions, data_type: Id) -> Result<(Dtype, bool)> {
-    let id = data_type;
+/// Sample type of an HDF5 type, and whether high bytes come first; `None` for what is no number of ours.
+fn number(f: &Functions, id: Id) -> Option<(Dtype, bool)> {
     // SAFETY: these take the caller's number of a type and return numbers.
-    let (class, size, precision, order, sign) =
-        unsafe { ((f.class)(id), (f.size)(id), (f.precision)(id), (f.order)(id), (f.sign)(id)) };
-    // SAFETY: as above; only floating-point types have one.
-    let bias = if class == FLOAT { unsafe { (f.exponent_bias)(id) } } else { 0 };
-    let dtype = match (class, size, sign, bias) {
-        (INTEGER, 1, 0, _) => Some(Dtype::U8),
-        (INTEGER, 2, 0, _) => Some(Dtype::U16),
-        (INTEGER, 4, 0, _) => Some(Dtype::U32),
-        (INTEGER, 8, 0, _) => Some(Dtype::U64),
-        (INTEGER, 1, _, _) => Some(Dtype::I8),
-        (INTEGER, 2, _, _) => Some(Dtype::I16),
-        (INTEGER, 4, _, _) => Some(Dtype::I32),
-        (INTEGER, 8, _, _) => Some(Dtype::I64),
-        (FLOAT, 4, _, 127) => Some(Dtype::F32),
-        (FLOAT, 8, _, 1023) => Some(Dtype::F64),
-        _ => None,
+    let (class, size) = unsafe { ((f.class)(id), (f.size)(id)) };
+    if class != INTEGER && class != FLOAT {
+        return None;
+    }
+    // SAFETY: as above; these are for numbers.
+    let (precision, order) = unsafe { ((f.precision)(id), (f.order)(id)) };
+    if precision != size * 8 || (order != LITTLE && order != BIG) {
+        return None;
+    }
+    let dtype = if class == FLOAT {
+        // SAFETY: as above; this one is for floating-point numbers.
+        match (size, unsafe { (f.exponent_bias)(id) }) {
+            (4, 127) => Dtype::F32,
+            (8, 1023) => Dtype::F64,
+            _ => return None,
+        }
+    } else {
+        // SAFETY: as above; this one is for integers.
+        match (size, unsafe { (f.sign)(id) }) {
+            (1, UNSIGNED) => Dtype::U8,
+            (2, UNSIGNED) => Dtype::U16,
+            (4, UNSIGNED) => Dtype::U32,
+            (8, UNSIGNED) => Dtype::U64,
+            (1, _) => Dtype::I8,
+            (2, _) => Dtype::I16,
+            (4, _) => Dtype::I32,
+            (8, _) => Dtype::I64,
+            _ => return None,
+        }
     };
-    let dtype = dtype.filter(|_| precision == size * 8 && (order == LITTLE || order == BIG)).ok_or_else(|| {
-        let what =
-            "HDF5 filter lithify takes whole integers of 8 to 64 bits and IEEE floats of 32 or 64; this type has";
-        Error::invalid(what, format!("class {class}, {size} bytes, {precision} bits"))
-    })?;
-    Ok((dtype, order == BIG && size > 1))
+    Some((dtype, order == BIG && size > 1))
 }
 
 /// Says what went wrong: on stderr, and to HDF5, which hands it on to those who ask (h5py does).

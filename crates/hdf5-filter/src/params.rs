@@ -5,7 +5,7 @@
 //!
 //! | key | value | meaning |
 //! |---|---|---|
-//! | 0 | - | every bit |
+//! | 0 | - | nothing: what no bound is given for keeps every bit |
 //! | 1 | number | `abs`: largest error of a value |
 //! | 2 | number | `rel`: largest error of a value, relative to it |
 //! | 3 | number | `l2-block`: relative norm of the error in each chunk |
@@ -19,7 +19,9 @@
 //! | 100 | below | what the dataset is; set when it is created, in place of what was there |
 //!
 //! Value of key 100: version (1), sample type and byte order (0 little, 1 big), whether a fill value was set (0, 1), its bits as a pattern, number of
-//! dimensions, lengths of a chunk. Types have the numbers of `docs/format.md`.
+//! dimensions, lengths of a chunk. Types have the numbers of `docs/format.md`. What is no number is stored as bytes.
+//!
+//! Behind it comes a 0: NCO gives all other variables that it writes the last word of the first one's list, and nothing else.
 
 use lithify_codec::pipeline::MAX_DIMS;
 use lithify_codec::transform::{self, TRANSFORMS};
@@ -148,7 +150,7 @@ impl Params {
         while !words.0.is_empty() {
             let key = words.word(0)?;
             match key {
-                LOSSLESS => bounds.push(Bound::Lossless),
+                LOSSLESS => {}
                 ABS => bounds.push(Bound::Abs(words.number(key)?)),
                 REL => bounds.push(Bound::Rel(words.number(key)?)),
                 L2_BLOCK => bounds.push(Bound::L2Block(words.number(key)?)),
@@ -188,7 +190,8 @@ impl Params {
     pub fn to_values(&self) -> Result<Vec<u32>> {
         let mut out = Vec::new();
         let pattern = |out: &mut Vec<u32>, key: u32, bits: u64| out.extend([key, bits as u32, (bits >> 32) as u32]);
-        for bound in &self.promise.0 {
+        let lossless = [Bound::Lossless];
+        for bound in if self.promise.is_lossless() { &lossless[..] } else { &self.promise.0 } {
             match *bound {
                 Bound::Lossless => out.push(LOSSLESS),
                 Bound::Abs(e) => pattern(&mut out, ABS, e.to_bits()),
@@ -218,6 +221,7 @@ impl Params {
             for n in &d.chunk {
                 out.push(u32::try_from(*n).map_err(|_| invalid("the length of a chunk must be below 2^32", n))?);
             }
+            out.push(LOSSLESS);
         }
         Ok(out)
     }
@@ -255,6 +259,8 @@ impl Params {
         let dtype = dataset.dtype;
         let mut bits = self.patterns.clone();
         bits.extend(dataset.fill_is_missing.then_some(dataset.fill));
+        // nccopy and others write without telling HDF5 the fill value.
+        bits.extend(netcdf_default_fill(dtype));
         for &value in &self.missing {
             match_dtype!(dtype, T => {
                 let sample = <T as Sample>::from_f64(value);
@@ -273,6 +279,15 @@ impl Params {
         bits.sort_unstable();
         bits.dedup();
         bits
+    }
+}
+
+/// What NetCDF writes where nothing was written, in floating-point variables: no measurement is that large.
+fn netcdf_default_fill(dtype: Dtype) -> Option<u64> {
+    match dtype {
+        Dtype::F32 => Some(9.969_21e36f32.to_bits().into()),
+        Dtype::F64 => Some(9.969_209_968_386_869e36f64.to_bits()),
+        _ => None,
     }
 }
 
@@ -312,16 +327,19 @@ mod tests {
         };
         let values = params.to_values().unwrap();
         assert_eq!(format!("{:?}", Params::parse(&values).unwrap()), format!("{params:?}"));
+        let both = Params { promise: "abs=0.5,lossless".parse().unwrap(), ..Params::default() };
+        assert!(Params::parse(&both.to_values().unwrap()).unwrap().promise.is_lossless());
         for promise in ["lossless", "bits=7"] {
             let params = Params { promise: promise.parse().unwrap(), ..params.clone() };
             assert_eq!(Params::parse(&params.to_values().unwrap()).unwrap().promise, params.promise);
         }
         for n in 0..values.len() {
             if let Ok(part) = Params::parse(&values[..n]) {
-                assert_eq!(part.to_values().unwrap()[..n.min(2)], part.to_values().unwrap()[..n.min(2)]);
-                assert!(part.dataset.is_none(), "a cut list cannot hold the last entry");
+                assert_eq!(part.dataset.is_some(), n == values.len() - 1, "the last entry ends before the last word");
             }
         }
+        // What NCO makes of it for other variables.
+        assert!(Params::parse(&values[values.len() - 1..]).unwrap().promise.is_lossless());
     }
 
     #[test]
@@ -371,7 +389,7 @@ mod tests {
         let dataset = |dtype, fill| Dataset { dtype, big_endian: false, fill, fill_is_missing: true, chunk: vec![1] };
         let params = Params { missing: vec![-9999.0, 1e36, 0.5], patterns: vec![7], ..Params::default() };
         let bits = |v: f32| u64::from(v.to_bits());
-        let mut want = vec![7, bits(-9999.0), bits(1e36), bits(0.5), 0, bits(-0.0)];
+        let mut want = vec![7, bits(-9999.0), bits(1e36), bits(0.5), 0, bits(-0.0), bits(9.969_21e36)];
         want.sort_unstable();
         assert_eq!(params.all_patterns(&dataset(Dtype::F32, 0)), want);
         assert_eq!(params.all_patterns(&dataset(Dtype::I16, 3)), [3, 7, u64::from((-9999i16) as u16)]);

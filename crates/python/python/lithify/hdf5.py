@@ -61,11 +61,12 @@ def parameters(
     codec: ``auto``, or a transform by its name.
     """
     out: list[int] = []
+    lossless = False
     for part in bound.split(","):
         name, _, value = (s.strip() for s in part.partition("="))
         try:
             if name == "lossless" and not value:
-                out.append(0)
+                lossless = True
             elif name in _WORDS:
                 if not 0 <= int(value) <= 52:
                     raise ValueError(value)
@@ -85,7 +86,8 @@ def parameters(
         raise ValueError(f"effort must be 1 to 9: {effort!r}")
     if codec not in _TRANSFORMS:
         raise ValueError(f"codec must be one of {', '.join(_TRANSFORMS)}: {codec!r}")
-    out += [_EFFORT, int(effort)]
+    # No bound is every bit.
+    out = [0, _EFFORT, int(effort)] if lossless else [*out, _EFFORT, int(effort)]
     if (scale, offset) != (1.0, 0.0):
         out += [*_number(_SCALE, float(scale)), *_number(_OFFSET, float(offset))]
     for value in [missing] if isinstance(missing, numbers.Real) else missing:
