@@ -181,6 +181,30 @@ def test_append_dim_and_region_keep_the_bound(tmp_path: Path) -> None:
     assert abs(after[3:5] - 7).max() <= 0.01 and np.array_equal(np.delete(after, [3, 4], 0), np.delete(back["t"].values, [3, 4], 0))
 
 
+def test_appending_goes_on_where_the_store_ends(ds: xr.Dataset, tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    bound = {"t": "abs=0.05", "sst": "range=1e-3", "packed": "abs=0.1"}
+    lithify.to_zarr(ds.isel(time=slice(0, 4)), store, bound, chunks={"time": 6}, effort=2)
+    old = xr.open_dataset(store, engine="lithify").load()
+    report = lithify.append(ds.isel(time=slice(4, 10)), store)
+    assert (report["start"], report["stop"]) == (4, 10)
+    lithify.verify(store)
+    with xr.open_dataset(store, engine="lithify") as back:
+        alike(ds, back)
+        for name in ds.variables:
+            first = back[name].isel(time=slice(0, 4)) if "time" in back[name].dims else back[name]
+            assert first.identical(old[name]) or first.dtype.kind == "f" and np.array_equal(first, old[name], equal_nan=True), name
+    before = {p: p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    for wrong, says in [
+        (ds.isel(time=slice(4, 10)), "time"),
+        (ds.isel(time=slice(4, 10)).drop_vars("t"), "t"),
+        (ds.isel(lat=slice(0, 3)).assign_coords(time=ds["time"] + np.timedelta64(9, "D")), "lat"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            lithify.append(wrong, store)
+    assert before == {p: p.read_bytes() for p in store.rglob("*") if p.is_file()}
+
+
 def test_bounds_of_the_whole_variable(ds: xr.Dataset, tmp_path: Path) -> None:
     enc = lithify.encoding(ds, {"t": "l2=1e-3"})
     assert "l2_block" in enc["t"]["serializer"]["configuration"]["resolved"]

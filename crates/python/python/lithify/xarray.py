@@ -1,7 +1,8 @@
 """xarray: datasets to stores and back.
 
-``xr.open_dataset(path, engine="lithify")`` reads whatever lithify reads, lazily: stores (directory, ``.zarr.zip``), NetCDF, GRIB, .npy. Zarr stores
-that are no path (fsspec, obstore) go to xarray's own Zarr engine, which decodes with `lithify.zarr`.
+``xr.open_dataset(path, engine="lithify")`` reads whatever lithify reads, lazily: stores (directory, ``.zarr.zip``), NetCDF, GRIB, .npy, also at
+``s3://``, ``gs://``, ``az://``, ``https://``. Zarr stores that are objects (fsspec, obstore) and other URLs go to xarray's own Zarr engine, which decodes
+with `lithify.zarr`.
 """
 
 from __future__ import annotations
@@ -311,9 +312,16 @@ class LithifyBackend(BackendEntrypoint):
         return is_path(filename_or_obj) and os.fspath(filename_or_obj).rstrip("/").endswith(".zarr.zip")
 
 
+#: URLs that the native half knows; others are fsspec's.
+SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "http", "https")
+
+
 def is_path(where: Any) -> bool:
     """Whether the native half can open it."""
-    return isinstance(where, str | os.PathLike) and "://" not in os.fspath(where)
+    if not isinstance(where, str | os.PathLike):
+        return False
+    scheme, colon, _ = os.fspath(where).partition("://")
+    return not colon or scheme in SCHEMES
 
 
 def _open(path: str, mode: str) -> Store:
