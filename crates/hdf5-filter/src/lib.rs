@@ -1,7 +1,7 @@
 //! Lithify as an HDF5 filter: HDF5 hands over a chunk's bytes, and gets a payload (`docs/format.md`); and back.
 //!
 //! Built as `liblithify_hdf5.so`, it is a plugin that HDF5 finds by itself in `HDF5_PLUGIN_PATH`. HDF5 is not linked: what is
-//! needed of it is looked up in the very library that calls ([`hdf5`]). `lithify-io` registers the same filter in its own HDF5.
+//! needed of it is looked up in the very library that calls (`hdf5`). `lithify-io` registers the same filter in its own HDF5.
 //!
 //! # Shapes
 //! HDF5's chunks are all of one shape, padded where the dataset ends inside. A payload may be smaller: what lies beyond it in
