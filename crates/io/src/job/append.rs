@@ -1,6 +1,6 @@
 //! More of the same to a store: a file whose variables go on along one dimension where the store ends.
 //!
-//! 1. The store is locked, and the file is held against it ([`check`]): same variables, types, grids, units; coordinates that go on.
+//! 1. The store is locked, and the file is held against it (`check`): same variables, types, grids, units; coordinates that go on.
 //! 2. What is new of each variable is coded as the store codes it, so that its promise holds for old and new together:
 //!    - `abs`, `rel`, `l2-block`, `bits`, `lossless` hold for each value or block, whenever it was written.
 //!    - `l2`: each part keeps the norm by itself; so the whole does.
@@ -8,8 +8,8 @@
 //!    - `ratio`: each part keeps it by itself. `bytes` leaves nothing for more, and is refused.
 //! 3. Chunks lie on the grid of the store. One that was begun is finished by a payload joined to the old one; nothing that was coded
 //!    is coded again, so old values stay as they are, bit for bit.
-//! 4. The certificate goes on with a part more ([`super::certificate`]).
-//! 5. The grown store takes the place of the old one in one step ([`crate::atomic`]).
+//! 4. The certificate goes on with a part more (`certificate`).
+//! 5. The grown store takes the place of the old one in one step (`atomic`).
 
 mod check;
 mod fit;
