@@ -212,7 +212,12 @@ fn old_values_stay_and_promises_hold_for_all() {
                     let field = [0, 1, 4, 8][(round / 5) % 4];
                     let name = if round % 3 == 0 { "x.zarr.zip" } else { "x.zarr" };
                     let what = format!("{bound} {dtype} {chunks:?} {lengths:?} {} {name}", FIELDS[field].name());
-                    grows(&tmp.path().join(name), &file(*dtype, field), bound, chunks, lengths, &what);
+                    let mut all = file(*dtype, field);
+                    // Every file of a directory is waited for; those that are only along for the ride are in the zips.
+                    if name == "x.zarr" && round % 5 > 0 {
+                        all.root.variables.retain(|v| ["time", "T"].contains(&v.name.as_str()));
+                    }
+                    grows(&tmp.path().join(name), &all, bound, chunks, lengths, &what);
                 }
             }
         }

@@ -47,8 +47,8 @@ macro_rules! timed {
 /// Again after 0.2 s, then after longer and longer.
 fn retry() -> RetryConfig {
     let backoff =
-        BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(8), base: 2.0 };
-    RetryConfig { backoff, max_retries: 10, retry_timeout: RETRY_FOR }
+        BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(8), base: 3.0 };
+    RetryConfig { backoff, max_retries: 15, retry_timeout: RETRY_FOR }
 }
 
 /// The one runtime, which waits for servers and does nothing else.
