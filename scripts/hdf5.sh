@@ -3,7 +3,7 @@
 # ncdump, nccopy, h5dump, h5repack, CDO, NCO, netCDF4, h5py, h5netcdf and xarray, and checks every value. Runs what docs/netcdf-tools.md says.
 # Usage: scripts/hdf5.sh [DIRECTORY], default target/hdf5
 # Debian's packages: netcdf-bin hdf5-tools cdo nco. LITHIFY_OPTIONAL="cdo nco" lets these be missing; PYTHON names an interpreter
-# with netCDF4, h5py, h5netcdf and xarray, else they are installed into .venv/.
+# with lithify, netCDF4, h5py, h5netcdf and xarray, else they are installed into .venv/.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -16,9 +16,9 @@ built=${CARGO_TARGET_DIR:-$root/target}/$([ "$profile" = release ] && echo relea
 
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=$root/.venv/bin/python
-    if ! "$PYTHON" -c 'import netCDF4, h5py, h5netcdf, xarray' 2>/dev/null; then
-        python3 -m venv .venv
-        .venv/bin/pip install -q netCDF4 h5py h5netcdf xarray numpy
+    if ! "$PYTHON" -c 'import lithify, netCDF4, h5py, h5netcdf, xarray' 2>/dev/null; then
+        [ -x .venv/bin/pip ] || python3 -m venv .venv
+        .venv/bin/pip install -q '.[test]'
     fi
 fi
 rm -rf "$out"
@@ -60,7 +60,7 @@ for tool in ncdump nccopy h5dump h5repack cdo ncks; do
 done
 for module in h5py netcdf4 xarray; do
     block "$module" py
-    PYTHONPATH=$root/crates/python/python "$PYTHON" "$root/scripts/hdf5.py" run "$module.py"
+    "$PYTHON" "$root/scripts/hdf5.py" run "$module.py"
 done
-PYTHONPATH=$root/crates/python/python "$PYTHON" "$root/scripts/hdf5.py" check
+"$PYTHON" "$root/scripts/hdf5.py" check
 echo "all of it agrees"
