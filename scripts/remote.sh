@@ -28,7 +28,7 @@ lithify() { "$LITHIFY" "$@"; }
 # Starts a server; sets `url`.
 serve() {
     local out
-    out=$(mktemp)
+    out=$(mktemp -p "$work")
     "$python" "$repo/scripts/remote_server.py" "$@" >"$out" 2>"$out.err" &
     pids+=($!)
     for _ in $(seq 100); do
