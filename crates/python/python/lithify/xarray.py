@@ -96,12 +96,21 @@ def append(
         If somebody else is appending.
     """
     if isinstance(data, xr.Dataset):
-        tree, read = as_tree(_encoded_like(data, open_store(store)))
+        existing = open_store(store)
+        tree, read = as_tree(_encoded_like(data, existing))
+        for v in tree["variables"]:
+            units = existing[v["name"]].attrs.get("units") if v["name"] in existing else None
+            # xarray writes "since 2001-01-01" where it was told "since 2001-01-01 00:00:00".
+            if isinstance(units, str) and units.removesuffix(MIDNIGHT) == v["attrs"].get("units"):
+                v["attrs"]["units"] = units
         text = _native.append(tree, read, store, dim, threads, progress)
     else:
         text = _native.append_file(data, store, dim, threads, progress)
     report: dict[str, Any] = json.loads(text)
     return report
+
+
+MIDNIGHT = " 00:00:00"
 
 
 def _encoded_like(ds: xr.Dataset, store: Store) -> xr.Dataset:
