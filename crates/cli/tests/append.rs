@@ -2,41 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::Value;
 
-fn lithify(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lithify")).args(args).current_dir(dir).output().unwrap()
-}
-
-#[track_caller]
-fn ok(dir: &Path, args: &[&str]) -> String {
-    let out = lithify(dir, args);
-    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap()
-}
+use common::{fails, ok};
 
 #[track_caller]
 fn json(dir: &Path, args: &[&str]) -> Value {
-    serde_json::from_str(&ok(dir, &[args, &["--json"]].concat())).unwrap()
-}
-
-/// The command must fail with `code`, one line on stderr that contains `says`, and leave only what was there before.
-#[track_caller]
-fn fails(dir: &Path, code: i32, says: &str, args: &[&str]) {
-    let list = || {
-        let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    let before = list();
-    let out = lithify(dir, args);
-    let err = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(code), "{args:?}: {err}");
-    assert!(err.contains(says), "{args:?}: {err}");
-    assert_eq!(list(), before, "{args:?} left something behind");
+    common::json(dir, &[args, &["--json"]].concat())
 }
 
 #[test]
