@@ -107,6 +107,8 @@ fails 1 "no such bucket" lithify info s3://nobody/T.zarr
 fails 1 "nothing at this URL" lithify info s3://lithify/none.zarr
 fails 1 "nothing at this URL" lithify info s3://lithify/none.nc
 fails 2 "URLs can begin" lithify info ftp://lithify/none.nc
+AWS_ENDPOINT_URL=localhost:9000 fails 2 "must be a URL" lithify info s3://lithify/none.nc
+AWS_ENDPOINT_URL= fails 2 "must be a URL" lithify info s3://lithify/none.nc
 
 say "a server that is busy now and then"
 control "$front" "fail?every=3"

@@ -110,8 +110,11 @@ pub fn print(text: std::fmt::Arguments<'_>) {
         true => std::io::stderr().write_fmt(text),
         false => std::io::stdout().write_fmt(text).and_then(|()| std::io::stdout().flush()),
     };
-    if done.is_err() {
-        CLOSED.store(true, Ordering::Relaxed);
+    if let Err(e) = done {
+        // Once: what follows cannot be printed either.
+        if !CLOSED.swap(true, Ordering::Relaxed) && e.kind() != ErrorKind::BrokenPipe {
+            let _ = writeln!(std::io::stderr(), "lithify: standard output: {e}");
+        }
     }
 }
 

@@ -203,6 +203,9 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
     fails(dir, 2, "codecs are", &["compress", "x.npy", "o.zarr", "--codec", "nope"]);
     fails(dir, 2, "-f", &["compress", "x.npy", "s.zarr"]);
     fails(dir, 2, "same", &["compress", "s.zarr", "s.zarr", "-f"]);
+    fails(dir, 2, "holds the other", &["compress", "s.zarr/x", "s.zarr", "-f"]);
+    fails(dir, 2, "holds the other", &["compress", "s.zarr", "s.zarr/new.zarr"]);
+    fails(dir, 2, "inside a Zarr store", &["compress", "x.npy", "s.zarr/new.zarr"]);
     fails(dir, 2, "ending", &["decompress", "s.zarr", "o.xyz"]);
     fails(dir, 2, "indices", &["extract", "s.zarr", "x", "o.npy", "--sel", "dim_0=9"]);
     fails(dir, 2, "dimensions", &["extract", "s.zarr", "x", "o.npy", "--sel", "nope=1"]);

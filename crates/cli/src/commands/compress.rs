@@ -1,7 +1,7 @@
 //! `lithify compress`
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use lithify_io::formats;
@@ -54,17 +54,34 @@ pub fn run(a: &Compress) -> Result<()> {
     Ok(())
 }
 
-/// Fails if two paths name the same file, directory or URL. Standard input and output share a name, not a place.
+/// Fails if one of two places is, or holds, the other, or if a new output would lie inside a Zarr store. Standard input and output share a name,
+/// not a place.
 pub fn check_places(input: &Path, output: &Path) -> Result<()> {
-    let same = match (input.canonicalize(), output.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => input == output && input != Path::new("-"),
-    };
-    if same {
-        let what = "input and output are the same; choose another output";
-        return Err(lithify_io::Error::invalid(what, shown(input)).into());
+    let (from, to) = (whole(input), whole(output));
+    let bad = |what: String| Err(lithify_io::Error::invalid(what, shown(output)).into());
+    if from == to && input != Path::new("-") {
+        return bad("input and output are the same; choose another output".into());
     }
-    Ok(())
+    if from.starts_with(&to) || to.starts_with(&from) {
+        return bad(format!("one of input and output, {}, holds the other; choose another output", shown(input)));
+    }
+    let store = to.ancestors().skip(1).find(|p| p.join("zarr.json").is_file() || p.join(".zgroup").is_file());
+    match store.filter(|_| !is_url(output) && !to.exists()) {
+        Some(store) => bad(format!("the output lies inside a Zarr store, {}; choose another place", store.display())),
+        None => Ok(()),
+    }
+}
+
+/// A path as the file system has it, also where its last parts do not exist yet.
+fn whole(path: &Path) -> PathBuf {
+    if is_url(path) {
+        return path.into();
+    }
+    path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => whole(Path::new(".")).join(name),
+        (Some(parent), Some(name)) => whole(parent).join(name),
+        _ => path.into(),
+    })
 }
 
 /// Bytes of a file, or of everything in a directory or below a URL.

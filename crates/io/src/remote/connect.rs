@@ -70,6 +70,18 @@ pub(super) struct Connection {
     pub(super) is_web: bool,
 }
 
+/// Where the environment names an S3 server.
+const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+
+/// The client takes any text for an endpoint, and panics at the first request.
+fn check_endpoint(name: &str) -> Result<()> {
+    let Ok(value) = std::env::var(name) else { return Ok(()) };
+    if Url::parse(&value).is_ok_and(|u| ["http", "https"].contains(&u.scheme()) && u.has_host()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name} must be a URL, as in https://host:9000, or not set"), format!("{value:?}")))
+}
+
 /// Makes a client; nothing is sent yet.
 ///
 /// # Errors
@@ -91,11 +103,12 @@ pub(super) fn connect(url: &FilePath) -> Result<Connection> {
     let here = format!("{scheme}://{bucket}");
     let (store, root): (Arc<dyn ObjectStore>, Path) = match scheme.as_str() {
         "s3" | "s3a" => {
+            ENDPOINTS.into_iter().try_for_each(check_endpoint)?;
             let builder = AmazonS3Builder::from_env().with_url(here).with_retry(retry());
             let mut builder = timed!(builder, "AWS", AmazonS3ConfigKey::Client);
             // An endpoint without TLS that the user has named is meant.
             let plain = |name: &str| std::env::var(name).is_ok_and(|v| v.starts_with("http://"));
-            if ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().any(|name| plain(name)) {
+            if ENDPOINTS.into_iter().any(plain) {
                 builder = builder.with_allow_http(true);
             }
             (Arc::new(builder.build().map_err(failed)?), key()?)

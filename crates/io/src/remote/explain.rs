@@ -57,7 +57,7 @@ fn reason(url: &str, e: &object_store::Error) -> (ErrorKind, String) {
         return (ErrorKind::PermissionDenied, format!("no credentials were found; {credentials}"));
     }
     match e {
-        E::NotFound { .. } if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => {
+        _ if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => {
             (ErrorKind::NotFound, "there is no such bucket; check its name and the region or endpoint".into())
         }
         E::NotFound { .. } => (ErrorKind::NotFound, "there is nothing at this URL".into()),

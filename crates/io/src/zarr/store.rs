@@ -471,12 +471,12 @@ impl Output {
             return Ok(Self { path: path.into(), kind: OutputKind::Remote(Tree::create(path)?), staged: None });
         }
         let bad = || Error::invalid("the output must be a path that ends in a file name", path.display());
-        let name = path.file_name().ok_or_else(bad)?.to_string_lossy().into_owned();
+        let name = path.file_name().ok_or_else(bad)?;
         // A path that leads through its own target must not lose its way when that is moved aside.
         let parent = fs::canonicalize(folder_of(path)).map_err(Error::io(path))?;
-        let path = &parent.join(&name);
+        let path = &parent.join(name);
         atomic::sweep(path);
-        let kind = if name.to_lowercase().ends_with(".zip") {
+        let kind = if location::ends_with(path, "zip") {
             OutputKind::Zip(Box::new(ZipWriter::new(Fallible { file: atomic::file_for(path)?, failed: false })))
         } else {
             let (folder, lock) = atomic::folder_for(path)?;
