@@ -49,8 +49,9 @@ struct Inr(Params);
 
 /// Samples for each weight, unless the width is given.
 const SAMPLES_PER_WEIGHT: f64 = 150.0;
-/// Steps of the training at each effort.
+/// Steps of the training at each effort, but no more than one for so many samples.
 const STEPS: [usize; 10] = [200, 200, 500, 1000, 2000, 4000, 6000, 8000, 12_000, 20_000];
+const SAMPLES_PER_STEP: usize = 32;
 
 impl Inr {
     fn plan(&self, n: usize, grid: &Grid, effort: u8) -> train::Plan {
@@ -65,7 +66,8 @@ impl Inr {
             fourier: get("fourier", 0.0) > 0.0,
             frequency: get("frequency", 30.0) as f32,
         };
-        train::Plan { form, steps: get("steps", STEPS[usize::from(effort.min(9))] as f64) as usize }
+        let steps = STEPS[usize::from(effort.min(9))].min(n / SAMPLES_PER_STEP + 1);
+        train::Plan { form, steps: get("steps", steps as f64) as usize }
     }
 }
 
@@ -77,12 +79,25 @@ impl Transform for Inr {
     fn analyse(&self, x: Vec<f64>, block: Block<'_>) -> Result<Box<dyn Analysis>> {
         let grid = Grid::new(block.shape, self.0.get("globe") > 0.0);
         let plan = self.plan(x.len(), &grid, block.effort);
-        let mut w = Writer::new();
-        let net = weights::write(&plan.form, &train::fit(&x, block.valid, &grid, block.shape.len(), &plan), &mut w);
-        let near = base(&net, &grid, &Region::all(block.shape), block.integer);
-        let missed = x.iter().zip(&near).map(|(x, n)| x - n).collect();
-        let rest = rest().analyse(missed, block)?;
-        Ok(Box::new(Fitted { net: w.bytes, globe: grid.globe, integer: block.integer, near, rest }))
+        let written = |net: &Net| {
+            let mut w = Writer::new();
+            let net = weights::write(&plan.form, net, &mut w);
+            (w.bytes, base(&net, &grid, &Region::all(block.shape), block.integer))
+        };
+        let missed = |near: &[f64]| -> Vec<f64> { x.iter().zip(near).map(|(x, n)| x - n).collect() };
+        let squares = |v: &[f64]| {
+            let valid = |i: &usize| block.valid.is_none_or(|m| m[*i]);
+            (0..v.len()).filter(valid).map(|i| v[i] * v[i]).sum::<f64>()
+        };
+        let fitted = train::fit(&x, block.valid, &grid, block.shape.len(), &plan);
+        let (mut net, mut near) = written(&fitted);
+        // A training that went astray leaves everything to the prediction.
+        let helps = squares(&missed(&near)) < squares(&x);
+        if !helps {
+            (net, near) = written(&plan.form.net());
+        }
+        let rest = rest().analyse(missed(&near), block)?;
+        Ok(Box::new(Fitted { net, globe: grid.globe, integer: block.integer, near, rest }))
     }
 
     fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {

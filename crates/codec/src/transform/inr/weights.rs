@@ -50,7 +50,7 @@ impl Form {
                     _ if l + 1 == n_layers => Activation::None,
                     _ => inner,
                 },
-                steps: Some([0.0; 2]),
+                steps: Some([1.0; 2]),
             };
             if l == 0 && self.fourier {
                 // Sums of three uniform numbers are nearly normal. A quarter of a turn more for every second one: sines and cosines.
