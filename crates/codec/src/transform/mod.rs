@@ -7,6 +7,7 @@ use crate::spec::Params;
 #[cfg(test)]
 mod checks;
 pub mod identity;
+pub mod inr;
 pub mod open_loop;
 pub mod predict;
 pub mod tensor;
@@ -78,6 +79,7 @@ pub const TRANSFORMS: &[Stage] = &[
     tensor::coded::STAGE,
     predict::STAGE,
     wavelet::STAGE,
+    inr::STAGE,
 ];
 
 /// How good an encoding is asked to be, in the units of the numbers handed to [`Transform::analyse`].
