@@ -10,7 +10,7 @@ use std::io::Read;
 use lithify_codec::Dtype;
 
 use super::ifd::Tiff;
-use super::jpeg::{self, Colors};
+use super::jpeg::{self, Colors, Image};
 use super::layout::{Compression, Layout, Piece, Predictor};
 use crate::error::Result;
 
@@ -36,7 +36,7 @@ pub(super) fn piece(tiff: &Tiff, layout: &Layout, p: &Piece) -> Result<Option<Ve
             // The high bytes come first, whatever the file's order.
             Predictor::Float => unpredict_float(row, size, samples),
             predictor => {
-                if layout.big_endian && layout.bits % 8 == 0 {
+                if layout.big_endian && layout.bits.is_multiple_of(8) {
                     row.chunks_exact_mut(size).for_each(<[u8]>::reverse);
                 }
                 if predictor == Predictor::Horizontal {
@@ -57,12 +57,9 @@ fn decompress(layout: &Layout, p: &Piece, coded: Vec<u8>, len: usize) -> std::re
         Compression::Lzw => unlzw(&coded, len)?,
         Compression::PackBits => unpack_bits(&coded, len),
         Compression::Jpeg { tables, ycbcr } => {
-            let image = jpeg::decode(joined(tables, coded), if *ycbcr { Colors::Rgb } else { Colors::AsStored })?;
-            let same = image.width == p.columns && image.height >= p.rows && image.bands == layout.samples();
-            if !same {
-                return Err(format!("a JPEG of {}x{}x{}", image.height, image.width, image.bands));
-            }
-            image.pixels
+            let colors = if *ycbcr { Colors::Rgb } else { Colors::AsStored };
+            let fits = |i: &Image| i.width == p.columns && i.height >= p.rows && i.bands == layout.samples();
+            jpeg::decode(joined(tables, coded), colors, fits)?.pixels
         }
     };
     if out.len() < len {
@@ -159,7 +156,7 @@ fn widen(layout: &Layout, bytes: Vec<u8>, row_bytes: usize, n: usize) -> Vec<u8>
         let half = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32().to_le_bytes();
         return bytes.chunks_exact(2).flat_map(half).collect();
     }
-    if bits % 8 == 0 {
+    if bits.is_multiple_of(8) {
         return bytes;
     }
     // High bits first, rows begin with a byte.

@@ -120,7 +120,8 @@ impl Place {
 
 /// The centres of columns and of rows, unless the image is rotated.
 pub(super) fn axes(t: Transform, width: usize, height: usize) -> Option<(Vec<f64>, Vec<f64>)> {
-    let centres = |from: f64, step: f64, n: usize| (0..n).map(|i| from + (i as f64 + 0.5) * step).collect();
+    // Summed up in the order in which rioxarray does.
+    let centres = |from: f64, step: f64, n: usize| (0..n).map(|i| (from + 0.5 * step) + i as f64 * step).collect();
     (t[2] == 0.0 && t[4] == 0.0).then(|| (centres(t[0], t[1], width), centres(t[3], t[5], height)))
 }
 

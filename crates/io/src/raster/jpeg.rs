@@ -25,12 +25,15 @@ pub(super) struct Image {
     pub(super) pixels: Vec<u8>,
 }
 
-/// Decodes.
+/// Decodes an image that `fits` what was expected of it.
 ///
 /// # Errors
 /// A line on what is wrong.
-pub(super) fn decode(bytes: Vec<u8>, colors: Colors) -> Result<Image, String> {
+pub(super) fn decode(bytes: Vec<u8>, colors: Colors, fits: impl Fn(&Image) -> bool) -> Result<Image, String> {
     let (mut decoder, mut image) = header(bytes, colors)?;
+    if !fits(&image) {
+        return Err(format!("a JPEG of {}x{}x{}", image.height, image.width, image.bands));
+    }
     image.pixels = decoder.decode().map_err(|e| e.to_string())?;
     match image.pixels.len() == image.width * image.height * image.bands {
         true => Ok(image),
@@ -38,8 +41,10 @@ pub(super) fn decode(bytes: Vec<u8>, colors: Colors) -> Result<Image, String> {
     }
 }
 
+type Decoder = JpegDecoder<ZCursor<Vec<u8>>>;
+
 /// Reads the header: an image without its pixels, and what decodes them.
-pub(super) fn header(bytes: Vec<u8>, colors: Colors) -> Result<(JpegDecoder<ZCursor<Vec<u8>>>, Image), String> {
+pub(super) fn header(bytes: Vec<u8>, colors: Colors) -> Result<(Decoder, Image), String> {
     let options = DecoderOptions::default().set_strict_mode(true).set_max_width(1 << 16).set_max_height(1 << 16);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|e| e.to_string())?;

@@ -37,7 +37,7 @@ impl Picture {
     pub(super) fn open_jpeg(path: &Path) -> Result<Self> {
         let (_, image) = jpeg::header(whole(path)?, Colors::Rgb).map_err(|e| Error::unsupported(path, e))?;
         let decode = |path: &Path| {
-            let image = jpeg::decode(whole(path)?, Colors::Rgb).map_err(|e| Error::corrupt(path, e))?;
+            let image = jpeg::decode(whole(path)?, Colors::Rgb, |_| true).map_err(|e| Error::corrupt(path, e))?;
             Ok(image.pixels)
         };
         Ok(Self::new(path, "JPEG", &image, Dtype::U8, decode))
@@ -74,8 +74,11 @@ impl Picture {
 
 fn whole(path: &Path) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    File::open(path).and_then(|mut f| f.read_to_end(&mut out)).map_err(Error::io(path))?;
-    Ok(out)
+    let read = File::open(path).and_then(|f| f.take(LARGEST as u64 + 1).read_to_end(&mut out));
+    match read.map_err(Error::io(path))? > LARGEST {
+        true => Err(Error::unsupported(path, "a JPEG of more than 1 GiB is not read; cut it into parts")),
+        false => Ok(out),
+    }
 }
 
 fn png_reader(path: &Path) -> Result<png::Reader<BufReader<File>>> {

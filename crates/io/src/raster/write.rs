@@ -1,4 +1,4 @@
-//! Writing GeoTIFF: tiles, band by band, DEFLATE with a predictor, BigTIFF where 4 GB may not be enough.
+//! Writing GeoTIFF: tiles, band by band, DEFLATE, with a predictor where that is smaller, BigTIFF where 4 GB may not be enough.
 //!
 //! # Algorithm
 //! 1. `define` finds the one variable that can be an image.
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use lithify_codec::{Dtype, Samples};
 use tempfile::NamedTempFile;
 
+use super::encode::Predictor;
 use super::geo::{self, Place};
 use super::tags::*;
 use super::{encode, metadata};
@@ -44,6 +45,8 @@ struct Image {
     /// Rows and columns of a tile.
     tile: [usize; 2],
     big: bool,
+    /// None before the first tile.
+    predictor: Option<Predictor>,
     /// Paths of the coordinates of bands, rows and columns, and their values once they came.
     axes: [(String, Option<Vec<f64>>); 3],
     /// Tiles that are not complete: their samples and how many are missing.
@@ -160,6 +163,7 @@ impl Image {
             shape: [bands, *height, *width],
             tile: [side(*height), side(*width)],
             big: (v.len() as u64).saturating_mul(dtype.size() as u64) > CLASSIC_BYTES,
+            predictor: None,
             axes: [axis(banded), axis(Some(y)), axis(Some(x))],
             begun: HashMap::new(),
             tiles: BTreeMap::new(),
@@ -203,7 +207,13 @@ impl Image {
                     if *missing == 0
                         && let Some((tile, _)) = self.begun.remove(&index)
                     {
-                        let coded = encode::tile(tile, tw * size, size, self.dtype.is_float())?;
+                        let float = self.dtype.is_float();
+                        let predictor = match self.predictor {
+                            Some(p) => p,
+                            // One tag for all: the first tile decides.
+                            None => *self.predictor.insert(encode::choose(&tile, tw * size, size, float)?),
+                        };
+                        let coded = encode::tile(tile, tw * size, size, predictor)?;
                         file.write_all(&coded)?;
                         self.tiles.insert(index, (self.end, coded.len() as u64));
                         self.end += coded.len() as u64;
@@ -228,7 +238,6 @@ impl Image {
         } else {
             1
         };
-        let predictor = if self.dtype.is_float() { 3 } else { 2 };
         let shorts = |value: usize| Tag::Shorts(vec![value as u16]);
         let mut tags = BTreeMap::from([
             (IMAGE_WIDTH, Tag::Long(width as u32)),
@@ -237,7 +246,7 @@ impl Image {
             (COMPRESSION, shorts(8)),
             (SAMPLES_PER_PIXEL, shorts(bands)),
             (PLANAR_CONFIGURATION, shorts(if bands > 1 { 2 } else { 1 })),
-            (PREDICTOR, shorts(predictor)),
+            (PREDICTOR, shorts(self.predictor.unwrap_or(Predictor::None) as usize)),
             (TILE_WIDTH, shorts(self.tile[1])),
             (TILE_LENGTH, shorts(self.tile[0])),
             (TILE_OFFSETS, Tag::Offsets(self.tiles.values().map(|t| t.0).collect())),
@@ -276,7 +285,9 @@ impl Image {
     fn colors(&self, which: &[usize], tags: &mut BTreeMap<u16, Tag>) {
         let bands = which.len();
         let color = |tag| metadata::color(&self.variable, tag);
-        let photometric = color(PHOTOMETRIC).and_then(|p| p.first().copied()).unwrap_or(1);
+        let map = color(COLOR_MAP).filter(|map| self.dtype.size() <= 2 && map.len() == 3 << (8 * self.dtype.size()));
+        let photometric = color(PHOTOMETRIC).and_then(|p| p.first().copied()).filter(|p| *p != 3 || map.is_some());
+        let photometric = photometric.unwrap_or(1);
         let extra = color(EXTRA_SAMPLES);
         let colors = match photometric {
             2 | 8 | 9 => 3,
@@ -287,7 +298,7 @@ impl Image {
         let n_extra = extra.as_ref().map_or(bands.saturating_sub(colors), Vec::len);
         if all && colors + n_extra == bands {
             tags.insert(PHOTOMETRIC, Tag::Shorts(vec![photometric]));
-            tags.extend(color(COLOR_MAP).filter(|_| photometric == 3).map(|map| (COLOR_MAP, Tag::Shorts(map))));
+            tags.extend(map.filter(|_| photometric == 3).map(|map| (COLOR_MAP, Tag::Shorts(map))));
             if n_extra > 0 {
                 tags.insert(EXTRA_SAMPLES, Tag::Shorts(extra.unwrap_or_else(|| vec![0; n_extra])));
             }

@@ -1,7 +1,8 @@
 //! GDAL's metadata in a TIFF (tag 42112): a list of items.
 //!
 //! # On the wire
-//! `<GDALMetadata><Item name="" sample="" role="" domain="">text</Item>...</GDALMetadata>`; sample counts bands from 0.
+//! `<GDALMetadata><Item name="" sample="" role="" domain="">text</Item>...</GDALMetadata>`; sample counts bands from 0. GDAL escapes the
+//! text twice: once as text, once as XML.
 
 use quick_xml::Reader;
 use quick_xml::escape::{escape, resolve_predefined_entity};
@@ -27,7 +28,9 @@ pub(super) fn parse(text: &str) -> Option<Vec<Item>> {
         match reader.read_event().ok()? {
             Event::Start(e) if e.name().as_ref() == b"Item" => open = Some(item(&e)?),
             Event::Empty(e) if e.name().as_ref() == b"Item" => items.push(item(&e)?),
-            Event::End(e) if e.name().as_ref() == b"Item" => items.extend(open.take()),
+            Event::End(e) if e.name().as_ref() == b"Item" => {
+                items.extend(open.take().map(|i| Item { text: unescaped(i.text), ..i }));
+            }
             Event::Text(t) => {
                 if let Some(open) = &mut open {
                     open.text += &t.decode().ok()?;
@@ -50,6 +53,11 @@ pub(super) fn parse(text: &str) -> Option<Vec<Item>> {
             _ => {}
         }
     }
+}
+
+/// Text of others may have been escaped once.
+fn unescaped(text: String) -> String {
+    quick_xml::escape::unescape(&text).map(|t| t.into_owned()).unwrap_or(text)
 }
 
 fn item(e: &BytesStart<'_>) -> Option<Item> {
@@ -82,7 +90,7 @@ pub(super) fn build(items: &[Item]) -> Option<String> {
                 out += &format!(" {key}=\"{}\"", escape(value));
             }
         }
-        out += &format!(">{}</Item>\n", escape(&item.text));
+        out += &format!(">{}</Item>\n", escape(escape(&item.text)));
     }
     Some(out + "</GDALMetadata>\n")
 }
