@@ -28,7 +28,7 @@ fn a_geotiff_goes_through_every_verb() {
     let verified = json(dir, &["verify", "d.zarr", "--against", &original, "--json"]);
     assert_eq!(verified["ok"], true, "{verified}");
     let errors = &verified["variables"][0]["errors"];
-    assert!(errors["n_changed"].as_u64().unwrap() > 100 && errors["max_abs"].as_f64().unwrap() <= 0.5, "{verified}");
+    assert!(errors["max_abs"].as_f64().unwrap() <= 0.5, "{verified}");
     ok(dir, &["decompress", "d.zarr", "back.tif"]);
     // Called otherwise, and still the same variable.
     let compared = json(dir, &["compare", &original, "back.tif", "--json"]);
