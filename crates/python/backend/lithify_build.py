@@ -33,7 +33,9 @@ PLUGINS = Path(__file__).parents[1] / "python/lithify/plugins"
 
 def filter_into_package() -> None:
     """Builds the filter and copies it to where `lithify.hdf5` looks for it."""
-    command = ["cargo", "build", "--release", "--package", "lithify-hdf5-filter", "--message-format=json-render-diagnostics"]
+    # With the readers and writers beside it, what both depend on is compiled once: alone, the filter asks for fewer features of it.
+    packages = ["--package", "lithify-hdf5-filter", "--package", "lithify-io"]
+    command = ["cargo", "build", "--release", *packages, "--message-format=json-render-diagnostics"]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     made = [json.loads(line) for line in lines if line.startswith("{")]
     files = [Path(f) for m in made if m.get("target", {}).get("name") == "lithify_hdf5" for f in m.get("filenames", [])]
