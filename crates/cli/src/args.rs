@@ -22,11 +22,11 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Compress a NetCDF, GRIB, Zarr or .npy file to a Zarr store (.zarr, .zarr.zip) or a NetCDF-4 file (.nc)
+    /// Compress a NetCDF, GRIB, Zarr, GeoTIFF, JPEG, PNG or .npy file to a Zarr store (.zarr, .zarr.zip) or a NetCDF-4 file (.nc)
     Compress(Compress),
     /// Put a file to the end of a store, along one dimension
     Append(Append),
-    /// Write a store back as NetCDF, .npy or plain Zarr
+    /// Write a store back as NetCDF, GeoTIFF, .npy or plain Zarr
     Decompress(Decompress),
     /// Say what a file holds, how it is stored and what is promised
     Info(Info),
@@ -65,7 +65,7 @@ pub struct Running {
 /// `compress`
 #[derive(Debug, Args)]
 pub struct Compress {
-    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3 or .npy: a path, a URL (s3://, gs://, az://, https://), or - for standard input
+    /// NetCDF-3/4, GRIB1/2, Zarr v2/v3, GeoTIFF, JPEG, PNG or .npy: a path, a URL (s3://, gs://, az://, https://), or - for standard input
     pub input: PathBuf,
     /// A .zarr directory, a .zarr.zip file, a URL of one (s3://, gs://, az://), - for a .zarr.zip on standard output, or a .nc file that
     /// other programs read with the HDF5 plugin
@@ -120,7 +120,7 @@ pub struct Append {
 pub struct Decompress {
     /// A store, or any file that can be read; URLs and - as for compress
     pub input: PathBuf,
-    /// A file or URL ending in .nc, .npy, .zarr or .zarr.zip, or - for .npy on standard output
+    /// A file or URL ending in .nc, .tif, .npy, .zarr or .zarr.zip, or - for .npy on standard output
     pub output: PathBuf,
     /// Write what was promised and achieved as attribute `lithify` of each variable
     #[arg(long)]
@@ -180,7 +180,7 @@ pub struct Extract {
     pub store: PathBuf,
     /// The variable
     pub variable: String,
-    /// A file or URL ending in .nc, .npy, .zarr or .zarr.zip, or - for .npy on standard output
+    /// A file or URL ending in .nc, .tif, .npy, .zarr or .zarr.zip, or - for .npy on standard output
     pub output: PathBuf,
     /// The part: time=3, time=0:10 (indices), lat=30..60 (coordinates, inclusive), lat=~30.2 (nearest), joined by commas
     #[arg(long, default_value = "", value_name = "SELECTION")]

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::model::{Sink, Source};
 use crate::zarr::ZarrSource;
-use crate::{grib, location, netcdf, npy, remote, zarr};
+use crate::{grib, location, netcdf, npy, raster, remote, zarr};
 
 /// Starts a file under a temporary name.
 pub type Create = fn(&Path) -> Result<Box<dyn Sink>>;
@@ -25,7 +25,8 @@ pub struct Format {
 }
 
 /// Every format, in the order of detection.
-pub const FORMATS: &[Format] = &[zarr::FORMAT, netcdf::FORMAT, npy::FORMAT, grib::FORMAT];
+pub const FORMATS: &[Format] =
+    &[zarr::FORMAT, netcdf::FORMAT, npy::FORMAT, raster::TIFF, raster::JPEG, raster::PNG, grib::FORMAT];
 
 /// A file or store that is open.
 pub enum Opened {

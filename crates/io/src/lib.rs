@@ -11,6 +11,7 @@ pub mod model;
 pub mod netcdf;
 pub mod npy;
 pub mod policy;
+pub mod raster;
 pub mod remote;
 mod temporary;
 pub mod zarr;

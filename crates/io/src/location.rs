@@ -30,6 +30,14 @@ pub fn ends_with(path: &Path, ending: &str) -> bool {
     file_name(path).to_lowercase().ends_with(&format!(".{ending}"))
 }
 
+/// The file's name without its ending, where that can be a variable's name everywhere.
+pub(crate) fn variable_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let good = stem.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && stem.chars().all(plain);
+    if good { stem.into_owned() } else { "data".into() }
+}
+
 /// A path or URL as it may be printed: without a query, a user's name and a password.
 pub fn shown(path: &Path) -> String {
     let text = path.to_string_lossy();

@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::formats::Format;
+use crate::location::variable_name;
 use crate::model::{DataType, Dimension, Group, Sink, Source, Values, Variable, check_block};
 use crate::temporary;
 use header::Header;
@@ -33,14 +34,6 @@ pub const FORMAT: Format = Format {
     open: |path| Ok(Box::new(Reader::open(path)?)),
     create: Some(|path| Ok(Box::new(Writer { path: path.into(), file: temporary::beside(path)?, target: None }))),
 };
-
-/// The file's name without its ending, where that can be a variable's name everywhere.
-fn variable_name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let good = stem.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && stem.chars().all(plain);
-    if good { stem.into_owned() } else { "data".into() }
-}
 
 /// Calls `body` with offset and length, in elements, of each contiguous run of a block, in C order.
 fn for_runs(

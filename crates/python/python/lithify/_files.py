@@ -31,7 +31,7 @@ def compress_file(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compress a NetCDF, GRIB, Zarr or .npy file to a ``.zarr`` directory or a ``.zarr.zip`` file, as ``lithify compress`` does.
+    """Compress a NetCDF, GRIB, Zarr, GeoTIFF or .npy file to a ``.zarr`` directory or a ``.zarr.zip`` file, as ``lithify compress`` does.
 
     Returns what ``--json`` prints: for each variable its bound, the errors achieved, bytes, ratio. `threads` of 0 is one per core; the
     output does not depend on it.
@@ -51,7 +51,7 @@ def decompress_file(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> str:
-    """Write a store back as ``.nc``, ``.npy`` or plain ``.zarr``; the output's path."""
+    """Write a store back as ``.nc``, ``.tif``, ``.npy`` or plain ``.zarr``; the output's path."""
     return os.fspath(_native.decompress_file(input, output, force, lineage, threads, progress))
 
 
@@ -97,7 +97,7 @@ def info(source: Path | bytes | bytearray | memoryview) -> dict[str, Any]:
 
 
 def open_store(path: Path) -> Store:
-    """Open a store, or any file that lithify reads (NetCDF-3/4, GRIB1/2, Zarr v2/v3, .npy). Data are read when they are asked for."""
+    """Open a store, or any file that lithify reads (NetCDF-3/4, GRIB1/2, Zarr v2/v3, GeoTIFF, JPEG, PNG, .npy). Data are read when they are asked for."""
     return Store(path)
 
 

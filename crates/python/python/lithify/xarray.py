@@ -1,6 +1,6 @@
 """xarray: datasets to stores and back.
 
-``xr.open_dataset(path, engine="lithify")`` reads whatever lithify reads, lazily: stores (directory, ``.zarr.zip``), NetCDF, GRIB, .npy, also at
+``xr.open_dataset(path, engine="lithify")`` reads whatever lithify reads, lazily: stores (directory, ``.zarr.zip``), NetCDF, GRIB, GeoTIFF, .npy, also at
 ``s3://``, ``gs://``, ``az://``, ``https://``. Zarr stores that are objects (fsspec, obstore) and other URLs go to xarray's own Zarr engine, which decodes
 with `lithify.zarr`.
 """
@@ -274,7 +274,7 @@ def _attrs_in(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 class LithifyBackend(BackendEntrypoint):
     """The engine ``lithify``."""
 
-    description = "Open what lithify reads: Zarr stores of codec lithify, NetCDF, GRIB, .npy"
+    description = "Open what lithify reads: Zarr stores of codec lithify, NetCDF, GRIB, GeoTIFF, .npy"
     url = ""
     open_dataset_parameters = (
         "filename_or_obj",
