@@ -17,6 +17,8 @@ mod registry;
 pub mod stage;
 pub mod tables;
 pub mod tensor;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod whole;
 
 pub use model::{Card, Hash, Model};
