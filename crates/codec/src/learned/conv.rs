@@ -20,7 +20,7 @@ const CHANNELS: usize = 4;
 /// Positions of a block.
 const POSITIONS: usize = 16;
 /// Positions over which a block's weights are used before the next block of channels takes its turn.
-const TILE: usize = 256;
+const TILE: usize = 128;
 
 /// Weights as the loops want them.
 #[derive(Debug, Clone)]
@@ -128,7 +128,9 @@ impl<T: Number> Conv<T> {
         }
         // Positions with the columns between rows, in whole blocks.
         let n = ((oh - 1) * input.pitch + ow).next_multiple_of(POSITIONS);
-        let mut flat: Vec<T> = crate::try_vec(n * self.out, T::default())?;
+        // Rows whose distance is a power of two would share cache lines.
+        let distance = n + POSITIONS;
+        let mut flat: Vec<T> = crate::try_vec(distance * self.out, T::default())?;
         for z in 0..od {
             let offsets: Vec<Vec<usize>> =
                 (0..self.groups).map(|g| input.offsets(g * self.per_group..(g + 1) * self.per_group, z * sd)).collect();
@@ -140,7 +142,7 @@ impl<T: Number> Conv<T> {
                         for q in (tile..n.min(tile + TILE)).step_by(POSITIONS) {
                             let sums = T::block(simd, &input.data, offsets, &block.weights, &block.start, q);
                             for (c, sums) in sums[..block.count].iter().enumerate() {
-                                let at = (block.first + c) * n + q;
+                                let at = (block.first + c) * distance + q;
                                 flat[at..at + POSITIONS].copy_from_slice(sums);
                             }
                         }
@@ -149,7 +151,7 @@ impl<T: Number> Conv<T> {
             });
             for c in 0..self.out {
                 for y in 0..oh {
-                    let from = c * n + y * input.pitch;
+                    let from = c * distance + y * input.pitch;
                     let to = ((c * od + z) * oh + y) * ow;
                     out.data[to..to + ow].copy_from_slice(&flat[from..from + ow]);
                 }

@@ -59,6 +59,12 @@ const RATE: u32 = 256;
 /// Up to this effort one rate is tried and `predict` only where it must be.
 const PLAIN: u8 = 3;
 
+/// Where a mean error is promised, so many rates are measured, until this part of it is used.
+const TRIES: usize = 4;
+const NEARLY: f64 = 0.9;
+/// What a try aims at.
+const AIM: f64 = 0.95;
+
 const LATENTS: u8 = 1;
 const INTEGER: u8 = 2;
 const BINS: u8 = 4;
@@ -353,8 +359,8 @@ struct Looked {
     integer: bool,
     pointwise: bool,
     effort: u8,
-    /// Squared error at each rate point.
-    errors: Vec<f64>,
+    /// Rates and their squared errors, as far as they were measured.
+    errors: Vec<(u32, f64)>,
     last: Option<Layer>,
 }
 
@@ -406,32 +412,53 @@ impl Looked {
         (0..near.len()).filter(|i| self.is_valid(*i)).map(|i| d(i) * d(i)).sum()
     }
 
-    /// Squared errors at the rate points, from coarse to fine, falling.
-    fn errors(&mut self) -> Result<Vec<f64>> {
-        if self.errors.is_empty() {
-            let mut errors: Vec<f64> = Vec::new();
-            for rate in (0..=finest(&self.model)).step_by(RATE as usize) {
-                let layer = self.layer(Some(rate))?;
-                let error = self.error(&layer.near);
-                errors.push(errors.last().map_or(error, |e| e.min(error)));
-                self.last = Some(layer);
-            }
-            self.errors = errors;
-        }
-        Ok(self.errors.clone())
+    /// Squared error at a rate; what is finer is never worse.
+    fn measure(&mut self, rate: u32) -> Result<f64> {
+        let layer = self.layer(Some(rate))?;
+        let error = self.error(&layer.near);
+        self.last = Some(layer);
+        let at = self.errors.partition_point(|e| e.0 < rate);
+        let error = self.errors[..at].last().map_or(error, |e| e.1.min(error));
+        self.errors.insert(at, (rate, error));
+        self.errors[at + 1..].iter_mut().for_each(|e| e.1 = e.1.min(error));
+        Ok(error)
     }
 
-    /// The coarsest rate with that squared error, nearly; the finest one if none has.
-    fn rate_for(&mut self, error: f64) -> Result<u32> {
-        let errors = self.errors()?;
-        let at = errors.iter().position(|e| *e <= error).unwrap_or(errors.len());
-        if at == 0 || at == errors.len() {
-            return Ok(at.min(errors.len() - 1) as u32 * RATE);
+    /// Squared errors at the rate points, from coarse to fine, falling, and at what else was measured.
+    fn errors(&mut self) -> Result<&[(u32, f64)]> {
+        if self.errors.is_empty() {
+            for rate in (0..=finest(&self.model)).step_by(RATE as usize) {
+                self.measure(rate)?;
+            }
         }
-        let (coarse, fine) = (errors[at - 1], errors[at]);
-        let part = (coarse / error).ln() / (coarse / fine.max(f64::MIN_POSITIVE)).ln();
-        let part = if part.is_finite() { (part * f64::from(RATE)).ceil() as u32 } else { RATE };
-        Ok((at as u32 - 1) * RATE + part.min(RATE))
+        Ok(&self.errors)
+    }
+
+    /// The coarsest rate with at most that squared error, nearly, after so many tries; the finest one if none has.
+    fn rate_for(&mut self, target: f64, tries: usize) -> Result<u32> {
+        let mut guess = 0;
+        for _ in 0..=tries {
+            let errors = self.errors()?;
+            let at = errors.iter().position(|e| e.1 <= target).unwrap_or(errors.len());
+            if at == 0 || at == errors.len() {
+                return Ok(errors[at.min(errors.len() - 1)].0);
+            }
+            let (coarse, fine) = (errors[at - 1], errors[at]);
+            if fine.1 > NEARLY * target || fine.0 - coarse.0 < 2 {
+                return Ok(fine.0);
+            }
+            // Logarithms of errors are nearly straight between.
+            let part = (coarse.1 / target / AIM).ln() / (coarse.1 / fine.1.max(f64::MIN_POSITIVE)).ln();
+            let part = if part.is_finite() { part } else { 0.5 };
+            let rate = coarse.0 + (part * f64::from(fine.0 - coarse.0)).ceil() as u32;
+            guess = rate.clamp(coarse.0 + 1, fine.0 - 1);
+            if tries > 0 {
+                self.measure(guess)?;
+            }
+        }
+        let errors = self.errors()?;
+        let best = errors.iter().find(|e| e.1 <= target).or(errors.last()).map_or(0, |e| e.0);
+        Ok(if tries == 0 { guess } else { best })
     }
 
     fn target(&self, step: f64) -> f64 {
@@ -522,7 +549,7 @@ impl Analysis for Looked {
     fn squared_error(&mut self, step: f64) -> f64 {
         let target = self.target(step);
         // An error that memory ran out ends the encoding itself.
-        self.errors().ok().and_then(|e| e.first().copied()).map_or(target, |e| e.min(target))
+        self.errors().ok().and_then(|e| e.first().map(|e| e.1)).map_or(target, |e| e.min(target))
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
@@ -531,18 +558,19 @@ impl Analysis for Looked {
         if self.pointwise {
             let tried = if self.effort <= PLAIN { &ERRORS[1..2] } else { &ERRORS[..] };
             for f in tried {
-                let rate = Some(self.rate_for(self.target(f * step))?);
+                let rate = Some(self.rate_for(self.target(f * step), 0)?);
                 if !candidates.iter().any(|c| c.0 == rate) {
                     candidates.push((rate, Some(step)));
                 }
             }
         } else {
-            let rate = self.rate_for(self.target(step))?;
-            let enough = self.errors()?.last().is_some_and(|e| *e <= self.target(step));
+            let rate = self.rate_for(self.target(step), TRIES)?;
+            let target = self.target(step);
+            let enough = self.errors()?.last().is_some_and(|e| e.1 <= target);
             candidates.push((Some(rate), Some(step).filter(|_| !enough)));
         }
         // Data that the model does not know are better off without it.
-        if candidates.iter().all(|c| c.1.is_some()) {
+        if self.effort > PLAIN && candidates.iter().all(|c| c.1.is_some()) {
             candidates.push((None, Some(step)));
         }
         let mut best: Option<(Vec<u8>, Vec<f64>)> = None;
