@@ -61,6 +61,7 @@ fn a_model_is_found_in_the_store_in_a_file_or_in_a_directory() {
     assert_eq!(std::fs::read(dir.join("c.npy")).unwrap(), std::fs::read(dir.join("d.npy")).unwrap());
     // Everything that does not need the model works without it.
     ok(dir, &["info", "without.zarr"]);
+    fails(dir, 2, ".zarr", &["compress", "a.npy", "x.nc", "--codec", "learned:m.safetensors", "-b", "abs=1"]);
     fails(dir, 2, "learned:FILE", &["compress", "a.npy", "x.zarr", "--codec", "learned", "-b", "abs=1"]);
     fails(dir, 2, "none.safetensors", &["compress", "a.npy", "x.zarr", "--codec", "learned:none.safetensors"]);
 }
