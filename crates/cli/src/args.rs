@@ -11,9 +11,13 @@ use lithify_io::policy::BoundRule;
 #[derive(Debug, Parser)]
 #[command(name = "lithify", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input."
+    after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input, 5 a learned model is missing."
 )]
 pub struct Cli {
+    /// A model file that learned payloads may need; those that a store or the directory $LITHIFY_MODELS holds are found by themselves.
+    /// Can be given several times
+    #[arg(long = "model", global = true, value_name = "FILE")]
+    pub models: Vec<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -75,8 +79,11 @@ pub struct Compress {
     #[arg(short, long = "bound", value_name = "[VAR:]BOUND", long_help = BOUND_HELP)]
     pub bounds: Vec<BoundRule>,
     /// How lossy variables are coded, with parameters after commas
-    #[arg(long, default_value = "auto", value_name = "SPEC", long_help = codec_help())]
+    #[arg(long, default_value = "auto", value_name = "SPEC", value_parser = lithify_io::learned::codec, long_help = codec_help())]
     pub codec: Codec,
+    /// Put the model of a learned codec into the store, so that it can be read anywhere
+    #[arg(long)]
+    pub embed_model: bool,
     /// 1 (fast) to 9 (small)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub effort: u8,

@@ -1,4 +1,5 @@
-//! Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input.
+//! Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input, 5 a learned
+//! model is missing.
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
     }
     let codec = |e: &Codec| match e {
         Codec::Invalid { .. } => 2,
+        Codec::Model { .. } => 5,
         _ => 4,
     };
     if let Some(e) = error.downcast_ref::<Codec>() {

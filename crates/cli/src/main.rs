@@ -29,6 +29,7 @@ fn main() -> std::process::ExitCode {
     return_large_buffers();
     let cli = Cli::parse();
     lithify_io::remote::on_note(commands::warn);
+    let load = || cli.models.iter().try_for_each(|path| lithify_io::learned::load(path).map(drop));
     let run = || match &cli.command {
         Command::Compress(a) => commands::compress::run(a),
         Command::Append(a) => commands::append::run(a),
@@ -40,7 +41,7 @@ fn main() -> std::process::ExitCode {
         Command::Completions { shell } => commands::shell::completions(*shell),
         Command::Man { dir } => commands::shell::man(dir),
     };
-    match run() {
+    match load().map_err(anyhow::Error::from).and_then(|()| run()) {
         // As if the closed pipe had ended us, which it would have in another language.
         Ok(()) if stream::is_closed() => std::process::ExitCode::FAILURE,
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use lithify_codec::{Affine, ChunkSpec, Codec, Dtype, FieldStats, MAGIC, Promise,
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(MAGIC[3].to_string());
     std::fs::create_dir_all(&folder)?;
-    let mut names: Vec<&str> = TRANSFORMS.iter().map(|s| s.name).collect();
+    let mut names: Vec<&str> = TRANSFORMS.iter().map(|s| s.name).filter(|n| *n != "learned").collect();
     names.extend(["lossless", "auto", "predict,quick=1"]);
     let field = testkit::FIELDS.iter().find(|f| f.name() == "masked").ok_or("no such field")?;
     for name in names {
@@ -32,7 +32,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{}", file.display());
         }
     }
+    learned(&folder)?;
     joined(&folder.with_file_name("2"))
+}
+
+/// One for each model of the kit, with its model beside it.
+fn learned(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    let field = testkit::FIELDS.iter().find(|f| f.name() == "masked").ok_or("no such field")?;
+    for (model, shape) in lithify_codec::learned::testkit::models()? {
+        let file = folder.join(format!("learned-{}.float32.bin", model.card().name.replace(' ', "-")));
+        if file.exists() {
+            continue;
+        }
+        let x = field.samples(Dtype::F32, shape.iter().product(), 1);
+        let tolerance = "abs=20".parse::<Promise>()?.resolve(&FieldStats::default());
+        std::fs::write(file.with_extension("safetensors"), model.as_bytes())?;
+        let codec: Codec = format!("learned:{}", lithify_codec::learned::register(model)).parse()?;
+        let spec = ChunkSpec { codec, tolerance, effort: 2, ..ChunkSpec::lossless() };
+        std::fs::write(&file, lithify_codec::encode_chunk(&x, &shape, &spec)?.bytes)?;
+        println!("{}", file.display());
+    }
+    Ok(())
 }
 
 /// Chunks that were filled bit by bit: 3, 1 and 2 of 6 along one dimension.

@@ -1,7 +1,21 @@
 //! Fields that break codecs, and fields that codecs should be good at. For tests of this and other crates.
 
 use crate::dtype::{Dtype, Sample, Samples};
-use crate::match_dtype;
+use crate::error::Result;
+use crate::spec::Codec;
+use crate::transform::Stage;
+use crate::{learned, match_dtype};
+
+/// A row of the transform table as a codec, with a model where it needs one.
+///
+/// # Errors
+/// None, unless the checks of codecs are wrong.
+pub fn codec_of(stage: &Stage) -> Result<Codec> {
+    if stage.id != learned::stage::STAGE.id {
+        return stage.name.parse();
+    }
+    format!("learned:{}", learned::register(learned::testkit::wavelet()?)).parse()
+}
 
 /// A named generator: sample `i` of `n`, in C order, for a given seed.
 pub struct Field {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
-use lithify_codec::{decode_chunk, header};
+use lithify_codec::{decode_chunk, header, learned};
 
 fn golden() -> Vec<(String, Vec<u8>)> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden");
@@ -10,7 +10,12 @@ fn golden() -> Vec<(String, Vec<u8>)> {
     for version in std::fs::read_dir(root).unwrap() {
         for file in std::fs::read_dir(version.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            files.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+            let bytes = std::fs::read(&path).unwrap();
+            if path.extension().is_some_and(|e| e == "safetensors") {
+                learned::register(learned::Model::from_bytes(&bytes).unwrap());
+                continue;
+            }
+            files.push((path.display().to_string(), bytes));
         }
     }
     files.sort();

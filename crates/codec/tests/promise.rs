@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
-use lithify_codec::testkit::{FIELDS, SHAPES};
+use lithify_codec::testkit::{FIELDS, SHAPES, codec_of};
 use lithify_codec::transform::TRANSFORMS;
 use lithify_codec::{
     Affine, ChunkSpec, Codec, Dtype, FieldStats, Promise, Region, Samples, Tolerance, decode_chunk, decode_region,
@@ -28,7 +28,7 @@ const BOUNDS: &[&str] = &[
 ];
 
 fn codecs() -> Vec<Codec> {
-    let mut codecs: Vec<Codec> = TRANSFORMS.iter().map(|s| s.name.parse().unwrap()).collect();
+    let mut codecs: Vec<Codec> = TRANSFORMS.iter().map(|s| codec_of(s).unwrap()).collect();
     codecs.extend([Codec::Lossless, Codec::Auto, "predict,quick=1".parse().unwrap()]);
     codecs
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lithify_codec::Dtype;
+use lithify_codec::learned::Hash;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -32,6 +33,11 @@ pub trait CodedSink {
 
     /// What holds, to be stored with the variable.
     fn set_certificate(&mut self, path: &str, certificate: Value) -> Result<()>;
+
+    /// Puts a learned model beside the data.
+    fn embed(&mut self, _: Hash) -> Result<()> {
+        Err(Error::invalid("only Zarr stores hold models; leave out --embed-model, or write a .zarr", "a NetCDF file"))
+    }
 
     /// Completes it and gives it its name; what has it already is an error, or replaced.
     fn finish(self: Box<Self>, replace: bool) -> Result<PathBuf>;
@@ -121,6 +127,10 @@ impl CodedSink for ZarrWriter {
 
     fn set_certificate(&mut self, path: &str, certificate: Value) -> Result<()> {
         self.set_attribute(path, "lithify", certificate)
+    }
+
+    fn embed(&mut self, hash: Hash) -> Result<()> {
+        Self::embed(self, hash)
     }
 
     fn finish(self: Box<Self>, replace: bool) -> Result<PathBuf> {

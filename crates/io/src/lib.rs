@@ -6,6 +6,7 @@ pub mod error;
 pub mod formats;
 pub mod grib;
 pub mod job;
+pub mod learned;
 pub mod location;
 pub mod model;
 pub mod netcdf;

@@ -130,6 +130,7 @@ fn compressed(source: &dyn Source, out: &Path, bounds: &[&str], codec: &str, chu
         chunks: chunks.iter().map(|(d, n)| (d.to_string(), *n)).collect(),
         variables: vec![],
         force: true,
+        embed_model: false,
     };
     compress(source, out, &options, &context(&AtomicBool::new(false), &|_| {}), &mut |_| {}).unwrap();
 }

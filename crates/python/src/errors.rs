@@ -5,7 +5,8 @@ use lithify_io::Error as Io;
 use pyo3::PyErr;
 use pyo3::create_exception;
 use pyo3::exceptions::{
-    PyBlockingIOError, PyEOFError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOSError, PyValueError,
+    PyBlockingIOError, PyEOFError, PyKeyboardInterrupt, PyLookupError, PyMemoryError, PyNotImplementedError, PyOSError,
+    PyValueError,
 };
 
 create_exception!(lithify, CorruptError, PyValueError, "The bytes contradict themselves: the data are damaged.");
@@ -19,6 +20,7 @@ pub fn codec(e: Codec) -> PyErr {
         Codec::Truncated { .. } => PyEOFError::new_err(text),
         Codec::Corrupt { .. } => CorruptError::new_err(text),
         Codec::Limit { .. } => PyMemoryError::new_err(text),
+        Codec::Model { .. } => PyLookupError::new_err(text),
         _ => PyValueError::new_err(text),
     }
 }

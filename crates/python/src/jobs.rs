@@ -33,11 +33,12 @@ impl Asked<'_> {
         let bounds = self.bounds.iter().map(|b| b.parse().map_err(errors::codec));
         Ok(Options {
             bounds: bounds.collect::<PyResult<_>>()?,
-            codec: self.codec.parse().map_err(errors::codec)?,
+            codec: lithify_io::learned::codec(&self.codec).map_err(errors::io)?,
             effort: self.effort,
             chunks: self.chunks.into_iter().collect(),
             variables: self.variables,
             force: self.force,
+            embed_model: false,
         })
     }
 }

@@ -32,6 +32,7 @@ pub fn run(a: &Compress) -> Result<()> {
         chunks: a.chunks.iter().cloned().collect::<BTreeMap<_, _>>(),
         variables: a.vars.clone(),
         force: a.force,
+        embed_model: a.embed_model,
     };
     let total = raw_bytes(source.root());
     let mut warnings = Vec::new();

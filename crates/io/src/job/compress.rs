@@ -36,6 +36,7 @@ use super::information::information;
 use super::{Context, Progress, ordered};
 use crate::coded::{CodedFormat, CodedSink};
 use crate::error::{Error, Result};
+use crate::learned;
 use crate::model::{Group, Source, Variable, read_numbers};
 use crate::policy::{self, BoundRule};
 use crate::zarr::{Layout, configuration_of};
@@ -64,6 +65,8 @@ pub struct Options {
     pub variables: Vec<String>,
     /// Replace an output that exists.
     pub force: bool,
+    /// Put the model of a learned codec into the store.
+    pub embed_model: bool,
 }
 
 /// What became of one variable.
@@ -119,6 +122,9 @@ pub fn compress(
     let (plans, layouts) = layouts(&jobs, context)?;
     let mut writer = format.create(out)?;
     writer.define(&root, &layouts)?;
+    if options.embed_model {
+        layouts.values().filter_map(|l| learned::named(&l.configuration)).try_for_each(|hash| writer.embed(hash))?;
+    }
     let mut outcomes = Vec::new();
     for (path, v) in root.walk() {
         let outcome = match jobs.iter().zip(&plans).find(|(j, _)| j.path == path) {

@@ -154,8 +154,10 @@ fn coded(
                 let what = format!("{} {shape:?} is stored where {:?} is declared", h.dtype, grid[i].count);
                 return Err(Error::corrupt(path, format!("chunk {:?}: {what}", grid[i].index)));
             }
-            let x = decode_chunk(&payload, &shape)
-                .map_err(|e| Error::corrupt(path, format!("chunk {:?}: {e}", grid[i].index)))?;
+            let x = decode_chunk(&payload, &shape).map_err(|e| match e {
+                lithify_codec::Error::Model { .. } => e.into(),
+                e => Error::corrupt(path, format!("chunk {:?}: {e}", grid[i].index)),
+            })?;
             let (mut errors, mut not_rounded) = (ErrorStats::default(), 0);
             if let Some(want) = want {
                 let Values::Numbers(want) = want else { return Err(Error::invalid("the original holds text", path)) };

@@ -18,6 +18,7 @@ use super::store::Store;
 use super::{Layout, attrs, foreign, metadata};
 use crate::error::{Error, Result};
 use crate::job::ordered;
+use crate::learned;
 use crate::location;
 use crate::model::{AttrValue, Attribute, DataType, Group, Source, Values, Variable, attr, check_block};
 use crate::remote::CONCURRENT;
@@ -152,6 +153,10 @@ impl ZarrSource {
         group.dims = metadata::dims_of(attributes);
         group.classic = attributes.get(attrs::MODEL).is_some_and(|m| m["classic"] == true);
         for name in self.children(prefix, nodes)? {
+            // Not data: what data are decoded with.
+            if prefix.is_empty() && name == learned::GROUP {
+                continue;
+            }
             let path = format!("{prefix}{name}");
             let (meta, attributes) = match self.node(&format!("{path}/")) {
                 Ok(Some(node)) => node,
@@ -234,6 +239,9 @@ impl ZarrSource {
             attrs,
             chunks: if ours { hint.filter(|c| c.len() == shape.len()) } else { Some(chunks) },
         };
+        if let Some(hash) = layout.as_ref().and_then(|l| learned::named(&l.configuration)) {
+            learned::find(hash, |key| Ok(self.store.value(key)?.map(|b| b.to_vec())))?;
+        }
         // What the certificate says was written.
         let written = attributes.get("lithify").filter(|_| layout.is_some()).cloned().unwrap_or_default();
         let n_written = written["field"]["n"].as_u64();
@@ -359,6 +367,9 @@ impl ZarrSource {
         start: &[usize],
         count: &[usize],
     ) -> Result<Samples> {
+        if let Some(hash) = open.layout.as_ref().and_then(|l| learned::named(&l.configuration)) {
+            lithify_codec::learned::find(hash)?;
+        }
         let n = chunk.len();
         let first: Vec<usize> = (0..n).map(|d| start[d] / chunk[d]).collect();
         let grid: Vec<usize> = (0..n).map(|d| (start[d] + count[d]).div_ceil(chunk[d]) - first[d]).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lithify_codec::block;
+use lithify_codec::learned::Hash;
 use serde_json::{Map, Value, json};
 
 use super::attrs::MODEL;
@@ -11,6 +12,7 @@ use super::plain::Plain;
 use super::store::Output;
 use super::{Layout, metadata, shard};
 use crate::error::{Error, Result};
+use crate::learned;
 use crate::model::{Group, Sink, Values};
 
 /// A Zarr v3 store being written under a temporary name beside its final one. Dropping it leaves nothing behind.
@@ -125,6 +127,22 @@ impl ZarrWriter {
             true => Err(Error::invalid("two variables or groups have the same path", path)),
             false => Ok(path),
         }
+    }
+
+    /// Puts a learned model into the store, once.
+    ///
+    /// # Errors
+    /// [`Error::Codec`] if nobody knows the model; [`Error::Io`].
+    pub fn embed(&mut self, hash: Hash) -> Result<()> {
+        let path = format!("{}/{hash}", learned::GROUP);
+        if !self.nodes.contains_key(&path) {
+            let model = lithify_codec::learned::find(hash)?;
+            let [group, array] = learned::nodes(model.as_bytes().len());
+            self.nodes.insert(learned::GROUP.into(), group);
+            self.out.put(&format!("{path}/c/0"), model.as_bytes())?;
+            self.nodes.insert(path, array);
+        }
+        Ok(())
     }
 
     /// Adds or replaces an attribute of a variable or group ("" for the root) any time before [`ZarrWriter::finish`].

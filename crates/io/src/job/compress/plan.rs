@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lithify_codec::Dtype;
+use lithify_codec::{Codec, Dtype};
 use serde_json::json;
 
 use super::{Job, MOST_BYTES, Options, Plan, select_variables};
@@ -30,6 +30,9 @@ pub(super) fn jobs<'a>(
     options: &Options,
     format: CodedFormat,
 ) -> Result<Vec<Job<'a>>> {
+    if format == CodedFormat::NetCdf && matches!(&options.codec, Codec::Transform(_, p) if p.model().is_some()) {
+        return Err(Error::invalid("an HDF5 filter has no place for a model; write a .zarr", &options.codec));
+    }
     let promises = policy::promises(root, &options.bounds)?;
     let roles = policy::roles(root);
     for dim in options.chunks.keys() {
