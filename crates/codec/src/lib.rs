@@ -21,6 +21,7 @@ pub mod dtype;
 pub mod entropy;
 pub mod error;
 pub mod information;
+pub mod learned;
 pub mod lossless;
 pub mod mask;
 pub mod objective;
