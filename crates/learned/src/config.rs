@@ -107,8 +107,10 @@ pub struct Entropy {
     pub hyper: usize,
     /// Channels of the hyper nets' hidden layers.
     pub hidden: usize,
-    /// `channel-wise`: groups of channels, each seeing the ones before.
+    /// `channel-wise` and `checkerboard`: groups of channels, each seeing the ones before.
     pub slices: usize,
+    /// The hyperpriors' distribution.
+    pub distribution: Distribution,
     /// `mixture`: components.
     pub components: usize,
 }
@@ -119,18 +121,28 @@ pub struct Entropy {
 pub enum EntropyKind {
     /// One table for each channel.
     Factorized,
-    /// Laplacian, its scale from z (reduced complexity).
+    /// Laplacian with one scale for each channel, measured by the encoder (reduced complexity).
     Laplacian,
     /// Gaussian of mean zero, its scale from z.
     ScaleHyperprior,
     /// Gaussian, mean and scale from z.
     MeanScaleHyperprior,
-    /// As before, and every second position also from its neighbours.
+    /// As before, and every second position also from its neighbours; with `slices`, each group also from the groups before.
     Checkerboard,
     /// As mean-scale, and each group of channels also from the groups before.
     ChannelWise,
     /// Several Gaussians, from z.
     Mixture,
+}
+
+/// The shape of probabilities around a predicted mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distribution {
+    /// Normal.
+    Gaussian,
+    /// Laplace: heavier tails, as coefficients of near linear transforms have them.
+    Laplacian,
 }
 
 /// `[objective]`
@@ -253,7 +265,7 @@ impl Default for Quantizer {
 
 impl Default for Entropy {
     fn default() -> Self {
-        Self { kind: EntropyKind::MeanScaleHyperprior, hyper: 24, hidden: 48, slices: 4, components: 3 }
+        Self { kind: EntropyKind::MeanScaleHyperprior, hyper: 24, hidden: 48, slices: 0, distribution: Distribution::Gaussian, components: 3 }
     }
 }
 
@@ -320,7 +332,7 @@ impl Config {
         in_range("transform.levels", t.levels, 1, 5)?;
         in_range("entropy.hyper", e.hyper, 1, 512)?;
         in_range("entropy.hidden", e.hidden, 1, 1024)?;
-        in_range("entropy.slices", e.slices, 2, t.latents.clamp(2, 16))?;
+        in_range("entropy.slices", e.slices, 0, t.latents.clamp(1, 16))?;
         in_range("entropy.components", e.components, 2, 8)?;
         in_range("quantizer.codewords", q.codewords, 2, 4096)?;
         in_range("quantizer.stages", q.stages, 1, 8)?;
@@ -338,6 +350,21 @@ impl Config {
         }
         if self.objective.lambda.is_empty() || self.objective.lambda.iter().any(|l| !(*l > 0.0 && l.is_finite())) {
             return Err(Error::Config("objective.lambda must be a list of positive numbers, such as [10, 100]".into()));
+        }
+        let wrong = match q.kind {
+            QuantizerKind::Uniform => None,
+            QuantizerKind::Vector if e.kind == EntropyKind::Factorized => None,
+            QuantizerKind::Vector => Some("quantizer.kind = \"vector\" goes with entropy.kind = \"factorized\""),
+            QuantizerKind::Binary if matches!(e.kind, EntropyKind::Factorized | EntropyKind::ScaleHyperprior) => None,
+            QuantizerKind::Binary => {
+                Some("quantizer.kind = \"binary\" goes with entropy.kind = \"factorized\" or \"scale-hyperprior\"")
+            }
+        };
+        if let Some(wrong) = wrong {
+            return Err(Error::Config(wrong.into()));
+        }
+        if q.kind != QuantizerKind::Uniform && self.objective.lambda.len() > 1 {
+            return Err(Error::Config("objective.lambda: several rates in one model need quantizer.kind = \"uniform\"".into()));
         }
         if q.kind == QuantizerKind::Vector && !t.latents.is_multiple_of(q.dimension) {
             return Err(Error::Config(format!(
@@ -368,6 +395,6 @@ impl Config {
 
     /// There is a hyper-latent z.
     pub fn has_hyper(&self) -> bool {
-        self.entropy.kind != EntropyKind::Factorized && self.quantizer.kind != QuantizerKind::Vector
+        !matches!(self.entropy.kind, EntropyKind::Factorized | EntropyKind::Laplacian)
     }
 }

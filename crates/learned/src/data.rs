@@ -114,6 +114,13 @@ impl Corpus {
         self.means.len()
     }
 
+    /// What lies between the smallest and the largest normalised sample of the training places.
+    pub fn range(&self) -> f64 {
+        let all = self.images.iter().filter(|i| !i.held_out).flat_map(|i| &i.samples);
+        let (min, max) = all.fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+        f64::from((max - min).max(f32::MIN_POSITIVE))
+    }
+
     /// Names of the places of one side.
     pub fn places(&self, held_out: bool) -> BTreeSet<&str> {
         self.images.iter().filter(|i| i.held_out == held_out).map(|i| i.place.as_str()).collect()

@@ -7,12 +7,23 @@
 
 pub mod adam;
 pub mod build;
+pub mod checkpoint;
+pub mod codec;
 pub mod config;
 pub mod data;
+pub mod entropy;
 pub mod error;
+pub mod evaluate;
+pub mod export;
 pub mod forward;
+pub mod likelihood;
 pub mod linear;
+pub mod objective;
 pub mod params;
+pub mod plot;
+pub mod quantize;
+pub mod train;
 pub mod transform;
+pub mod whole;
 
 pub use error::{Error, Result};
