@@ -41,6 +41,14 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// The bytes were written with a learned model that is not at hand.
+    #[error(
+        "the model {hash} is needed and not here; give its file (--model FILE), or put it into the directory that LITHIFY_MODELS names"
+    )]
+    Model {
+        /// SHA-256 of the model's file.
+        hash: String,
+    },
     /// Refused before memory was asked for.
     #[error("{what}: {asked} asked, at most {max} allowed")]
     Limit {

@@ -352,8 +352,10 @@ impl Plan {
         Self { domain: Domain::Linear, bins, norm_step, relative }
     }
 
-    fn block<'a>(&self, shape: &'a [usize]) -> Block<'a> {
-        Block { integer: self.bins.is_some_and(|b| b.integer), ..Block::new(shape) }
+    fn block<'a>(&self, shape: &'a [usize], affine: Affine) -> Block<'a> {
+        let affine = if self.domain == Domain::Linear { affine } else { Affine::IDENTITY };
+        let integer = self.bins.is_some_and(|b| b.integer);
+        Block { integer, pointwise: self.bins.is_some(), affine, ..Block::new(shape) }
     }
 
     /// Steps worth trying, in the domain's units, each with what it is in bins of the residual; `factor` says which one it is.
@@ -458,7 +460,8 @@ fn lossy<T: Sample>(
         return Ok(None);
     }
     let (w, sides, seen) = working(chunk, plan.domain);
-    let block = Block { valid: seen.as_deref(), effort: chunk.spec.effort, ..plan.block(chunk.shape) };
+    let block =
+        Block { valid: seen.as_deref(), effort: chunk.spec.effort, ..plan.block(chunk.shape, chunk.spec.affine) };
     let mut analysis = transform.analyse(w, block)?;
     let mut encode = |goal, factor| -> Result<Option<Encoded>> {
         let encoded = keep_block_norm(chunk, goal, |goal| {

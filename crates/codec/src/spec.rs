@@ -2,6 +2,7 @@
 
 use crate::bound::{Affine, Tolerance};
 use crate::error::{Error, Result};
+use crate::learned::stage::{self, Wanted};
 use crate::transform::{self, Stage};
 
 /// Checked parameter values of a stage, in the order of its table row.
@@ -9,6 +10,7 @@ use crate::transform::{self, Stage};
 pub struct Params {
     names: Vec<&'static str>,
     values: Vec<f64>,
+    model: Option<Wanted>,
 }
 
 impl Params {
@@ -17,12 +19,18 @@ impl Params {
         Self {
             names: stage.params.iter().map(|p| p.name).collect(),
             values: stage.params.iter().map(|p| p.default).collect(),
+            model: None,
         }
     }
 
     /// The value of `name`; NaN if the stage has no such parameter or decides by itself.
     pub fn get(&self, name: &str) -> f64 {
         self.names.iter().position(|n| *n == name).map_or(f64::NAN, |i| self.values[i])
+    }
+
+    /// The model of a learned codec.
+    pub fn model(&self) -> Option<&Wanted> {
+        self.model.as_ref()
     }
 
     /// Changes the value of `name`, if there is such a parameter.
@@ -88,7 +96,22 @@ impl std::str::FromStr for Codec {
                 Some(p) => Err(Error::invalid(format!("{name} takes no parameters"), p)),
             };
         }
+        if let Some(model) = name.strip_prefix("learned:") {
+            let number = |p: &str| p.split_once('=').and_then(|(k, v)| Some((k.trim().into(), v.trim().parse().ok()?)));
+            let side = parts
+                .map(|p| number(p).filter(|(_, v): &(String, f64)| v.is_finite()).ok_or(p))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|p| Error::invalid("learned:MODEL takes side inputs of the model as NAME=NUMBER", p))?;
+            let model = Some(Wanted { hash: model.parse()?, side });
+            return Ok(Self::Transform(&stage::STAGE, Params { model, ..Params::defaults(&stage::STAGE) }));
+        }
         let stage = transform::by_name(name)?;
+        if stage.id == stage::STAGE.id {
+            return Err(Error::invalid(
+                "a learned codec is given with its model, as learned:FILE or learned:HASH",
+                name,
+            ));
+        }
         let mut params = Params::defaults(stage);
         for part in parts {
             let known = || {
@@ -118,6 +141,10 @@ impl std::fmt::Display for Codec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())?;
         if let Self::Transform(_, params) = self {
+            if let Some(model) = params.model() {
+                write!(f, ":{}", model.hash)?;
+                model.side.iter().try_for_each(|(name, value)| write!(f, ",{name}={value}"))?;
+            }
             for (name, value) in params.names.iter().zip(&params.values).filter(|(_, v)| !v.is_nan()) {
                 write!(f, ",{name}={value}")?;
             }

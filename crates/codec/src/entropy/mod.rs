@@ -4,6 +4,7 @@
 //! Models are generic over [`BinaryCoder`]: the same function encodes, decodes and prices, so the three cannot drift apart.
 
 pub mod mixing;
+pub mod multi;
 pub mod range;
 pub mod rans;
 

@@ -6,6 +6,18 @@
 //! A [`model::Model`] is one file: networks as [`graph`]s, their tensors, and a card. What decides a probability at decode time is
 //! integer arithmetic; g_s is `f32` in one written order. So a stream decodes to the same bits on every machine.
 
+pub mod activation;
+mod conv;
 pub mod graph;
+pub mod latents;
 pub mod model;
+pub mod quantise;
+pub mod real;
+mod registry;
+pub mod stage;
+pub mod tables;
 pub mod tensor;
+pub mod whole;
+
+pub use model::{Card, Hash, Model};
+pub use registry::{find, register};

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::graph::{self, Graph, Kind, Shape};
+use super::latents::Latents;
+use super::real::RealNet;
 use super::tensor::{Data, Tensor, Tensors, bad, integers, reals};
 use crate::error::{Error, Result};
 
@@ -263,8 +265,17 @@ pub struct Model {
     card: Card,
     tensors: Tensors,
     lengths: Lengths,
+    nets: Nets,
     bytes: Vec<u8>,
     hash: Hash,
+}
+
+/// What runs.
+#[derive(Debug, Clone)]
+pub(super) struct Nets {
+    pub g_a: RealNet,
+    pub g_s: RealNet,
+    pub latents: Latents,
 }
 
 impl Model {
@@ -273,10 +284,8 @@ impl Model {
     /// # Errors
     /// [`Error::Corrupt`] with what does not fit.
     pub fn new(card: Card, tensors: Tensors) -> Result<Self> {
-        let lengths = check(&card, &tensors)?;
-        let bytes = write(&card, &tensors)?;
-        let hash = Hash(Sha256::digest(&bytes).into());
-        Ok(Self { card, tensors, lengths, bytes, hash })
+        check(&card, &tensors)?;
+        Self::from_bytes(&write(&card, &tensors)?)
     }
 
     /// Reads a model file.
@@ -289,7 +298,12 @@ impl Model {
         }
         let (card, tensors) = read(bytes)?;
         let lengths = check(&card, &tensors)?;
-        Ok(Self { card, tensors, lengths, hash: Hash(Sha256::digest(bytes).into()), bytes: bytes.to_vec() })
+        let nets = Nets {
+            g_a: RealNet::new(&card.g_a, &tensors)?,
+            g_s: RealNet::new(&card.g_s, &tensors)?,
+            latents: Latents::new(&card.quantizer, &card.entropy, &tensors, lengths.y, lengths.symbols)?,
+        };
+        Ok(Self { card, tensors, lengths, nets, hash: Hash(Sha256::digest(bytes).into()), bytes: bytes.to_vec() })
     }
 
     /// The model file.
@@ -310,6 +324,10 @@ impl Model {
     /// Its tensors.
     pub fn tensors(&self) -> &Tensors {
         &self.tensors
+    }
+
+    pub(super) fn nets(&self) -> &Nets {
+        &self.nets
     }
 
     /// What its networks agree on.

@@ -26,7 +26,7 @@ fn settle_typed<T: Sample>(x: &[T], shape: &[usize], spec: &ChunkSpec) -> Result
         return Ok(spec.codec.clone());
     };
     let (w, _, seen) = working(&chunk, plan.domain);
-    let block = Block { valid: seen.as_deref(), effort: spec.effort, ..plan.block(shape) };
+    let block = Block { valid: seen.as_deref(), effort: spec.effort, ..plan.block(shape, spec.affine) };
     let choices = (stage.make)(params).analyse(w, block)?.choices(goal);
     Ok(spec.codec.clone().settled(&choices))
 }
@@ -63,7 +63,8 @@ impl Probe {
             Codec::Auto => return Err(Error::invalid("a step is searched for one codec; choose it first", "auto")),
             Codec::Transform(stage, params) if n_valid > 0 => {
                 let (w, _, seen) = working(&chunk, Domain::Linear);
-                let block = Block { valid: seen.as_deref(), effort: spec.effort, ..Block::new(shape) };
+                let block =
+                    Block { valid: seen.as_deref(), effort: spec.effort, affine: spec.affine, ..Block::new(shape) };
                 Some((stage.make)(params).analyse(w, block)?)
             }
             _ => None,

@@ -1,6 +1,7 @@
 //! Transforms: samples to numbers that are cheaper to code. One file per stage, one row per stage in [`TRANSFORMS`].
 
 use crate::bits::Reader;
+use crate::bound::Affine;
 use crate::error::{Error, Result};
 use crate::spec::Params;
 
@@ -78,6 +79,7 @@ pub const TRANSFORMS: &[Stage] = &[
     tensor::coded::STAGE,
     predict::STAGE,
     wavelet::STAGE,
+    crate::learned::stage::STAGE,
 ];
 
 /// How good an encoding is asked to be, in the units of the numbers handed to [`Transform::analyse`].
@@ -100,12 +102,16 @@ pub struct Block<'a> {
     pub integer: bool,
     /// 1 (fast) to 9 (small). For encoders only.
     pub effort: u8,
+    /// A step is a promise for each number, not only for their mean. For encoders only.
+    pub pointwise: bool,
+    /// What the numbers mean, where they are stored ones. For encoders only.
+    pub affine: Affine,
 }
 
 impl<'a> Block<'a> {
     /// All of a block of real numbers, at effort 5.
     pub fn new(shape: &'a [usize]) -> Self {
-        Self { shape, valid: None, integer: false, effort: 5 }
+        Self { shape, valid: None, integer: false, effort: 5, pointwise: false, affine: Affine::IDENTITY }
     }
 }
 
