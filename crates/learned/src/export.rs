@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn_tensor::Tensor;
 use lithify_codec::learned::graph::{Graph, Op};
 use lithify_codec::learned::model::{self, Band, Card, Layout, Model, Tables};
+use lithify_codec::learned::tables::frequencies;
 use lithify_codec::learned::tensor as portable;
 
 use crate::codec::Codec;
@@ -15,9 +16,6 @@ use crate::error::Result;
 use crate::evaluate::Point;
 use crate::likelihood::PerChannel;
 use crate::params::{Params, floats};
-
-/// All frequencies of a table add up to this.
-const TOTAL: i64 = 1 << 16;
 
 /// The model of a trained codec; `points` are its rates on held-out places.
 ///
@@ -139,19 +137,14 @@ pub fn tables(prefix: &str, rows: &[(i32, Vec<f64>)], tensors: &mut portable::Te
     names
 }
 
-/// Probabilities to frequencies: every symbol of the row at least 1, the rest shared out by size, an escape of at least 1.
+/// Frequencies of a row and of its escape, the row filled up with zeros before that.
 fn row(p: &[f64], n: usize) -> Vec<i32> {
-    let rest = TOTAL - p.len() as i64 - 1;
-    let sum: f64 = p.iter().filter(|v| v.is_finite()).sum();
-    let share = |v: f64| if v.is_finite() && sum > 0.0 { (v / sum.max(1.0) * rest as f64).floor() as i64 } else { 0 };
-    let mut f: Vec<i64> = p.iter().map(|v| 1 + share(*v)).collect();
-    let escape = 1 + ((1.0 - sum).max(0.0) * rest as f64) as i64;
-    let left = TOTAL - f.iter().sum::<i64>() - escape;
-    // What rounding left goes to the most probable symbol; it is the largest, so it can also give.
-    if let Some(i) = (0..f.len()).max_by(|a, b| p[*a].total_cmp(&p[*b]).then(b.cmp(a))) {
-        f[i] += left;
-    }
+    let sum: f64 = p.iter().sum();
+    let mut all = p.to_vec();
+    all.push((1.0 - sum).max(0.0));
+    let mut f = frequencies(&all);
+    let escape = f.pop().unwrap_or(1);
     f.resize(n, 0);
     f.push(escape);
-    f.into_iter().map(|v| i32::try_from(v).unwrap_or(1)).collect()
+    f
 }
