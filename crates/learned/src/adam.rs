@@ -57,9 +57,8 @@ impl Adam {
             let m = m * DECAY[0] + g.clone() * (1.0 - DECAY[0]);
             let v = v * DECAY[1] + g.square() * (1.0 - DECAY[1]);
             let change = (m.clone() / unbias[0]) / ((v.clone() / unbias[1]).sqrt() + TINY) * rate;
-            let old = params.iter().find(|(n, _, _)| **n == name).map(|(_, _, w)| w.clone().inner());
-            if let Some(w) = old {
-                let w = w - change;
+            if let Some(w) = params.leaf(&name) {
+                let w = w.inner() - change;
                 // What generalised divisive normalisation divides by stays positive.
                 let w = match name.rsplit('.').next() {
                     Some("beta") => w.clamp_min(1e-4),

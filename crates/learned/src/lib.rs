@@ -9,6 +9,7 @@ pub mod adam;
 pub mod build;
 pub mod checkpoint;
 pub mod codec;
+pub mod coded;
 pub mod config;
 pub mod data;
 pub mod entropy;

@@ -1,9 +1,9 @@
 //! Orthonormal transforms that networks start from: principal components of bands, cosines over space.
 
-use burn_tensor::Tensor;
 use lithify_codec::learned::graph::Graph;
 
 use crate::build::Matrix;
+use crate::codec::samples;
 use crate::data::{Batch, Corpus};
 use crate::error::{Error, Result};
 use crate::forward;
@@ -80,8 +80,7 @@ impl<'a> Sample<'a> {
         let frozen = params.frozen();
         let mut sums: Vec<(f64, f64, f64)> = Vec::new();
         for batch in self.each() {
-            let x = Tensor::<1>::from_floats(batch.samples.as_slice(), &frozen.device().clone()).reshape(batch.shape);
-            let y = forward::run(graph, &frozen, x, None)?;
+            let y = forward::run(graph, &frozen, samples(&batch, frozen.device()), None)?;
             let channels = y.dims()[1];
             let values = floats(y);
             sums.resize(channels, (0.0, 0.0, 0.0));

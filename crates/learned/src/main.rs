@@ -12,7 +12,7 @@ use lithify_learned::checkpoint::whole;
 use lithify_learned::config::Config;
 use lithify_learned::data::Corpus;
 use lithify_learned::train::{History, Observer, train};
-use lithify_learned::{Error, export, plot};
+use lithify_learned::{Error, coded, export, plot};
 
 /// Trains a learned codec
 ///
@@ -99,21 +99,22 @@ fn run(cli: &Cli) -> Result<()> {
     let points = trained.history.held_out.iter().min_by(|a, b| mean_loss(&a.1).total_cmp(&mean_loss(&b.1)));
     let points = points.map_or(&[][..], |p| p.1.as_slice());
     let model = export::model(&trained.codec, &corpus, points)?;
+    let coded = coded::measure(&model, &corpus, &corpus.held_out(config.train.eval_tiles, config.data.tile))?;
     whole(&cli.out, model.as_bytes())?;
     plot::curves(&beside(&cli.out, "curves.png"), &trained.history)?;
     plot::rates(&beside(&cli.out, "rates.png"), points)?;
     if cli.json {
         let end = serde_json::json!({
             "model": cli.out, "hash": model.hash().to_string(), "bytes": model.as_bytes().len(),
-            "steps": trained.history.step, "points": points,
+            "steps": trained.history.step, "points": points, "coded": coded,
         });
         println!("{end}");
     } else if !cli.quiet {
         println!("{}  {} bytes  {}", cli.out.display(), model.as_bytes().len(), model.hash());
-        for p in points {
+        for (p, c) in points.iter().zip(&coded) {
             println!(
-                "  lambda {:<10} {:.4} bits per sample  {:.2} dB  MS-SSIM {:.4}",
-                p.lambda, p.bits_per_sample, p.psnr_db, p.ms_ssim
+                "  lambda {:<10} {:.4} bits per sample ({:.4} estimated)  {:.2} dB",
+                p.lambda, c.bits_per_sample, p.bits_per_sample, c.psnr_db
             );
         }
     }

@@ -44,6 +44,11 @@ impl Params {
         }
     }
 
+    /// A weight as it lies.
+    pub(crate) fn leaf(&self, name: &str) -> Option<Tensor<1>> {
+        self.leaves.get(name).map(|(_, t)| t.clone())
+    }
+
     /// Names, shapes and leaves, in order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Vec<usize>, &Tensor<1>)> {
         self.leaves.iter().map(|(name, (shape, t))| (name, shape, t))

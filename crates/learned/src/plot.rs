@@ -77,7 +77,7 @@ fn into(pixels: &mut [u8], title: &str, (x, y): (&str, &str), series: &[Series])
         let color = Palette99::pick(i).mix(1.0);
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-            .label(name)
+            .label(name.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
         chart.draw_series(points.iter().map(|p| Circle::new(*p, 4, color.filled())))?;
     }

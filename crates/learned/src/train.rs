@@ -152,7 +152,7 @@ fn one_step(
     if let Some(more) = out.loss {
         loss = loss + more * lambda;
     }
-    let value = |t| floats(t).first().map_or(f64::NAN, |v: &f32| f64::from(*v));
+    let value = |t: burn_tensor::Tensor<1>| floats(t).first().map_or(f64::NAN, |v| f64::from(*v));
     let values = [value(bits), value(distortion)];
     let mut grads = loss.backward();
     adam.step(&mut codec.params, &mut grads, rate(t.rate, step, t.steps), t.clip, step);
