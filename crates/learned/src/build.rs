@@ -51,7 +51,14 @@ impl<'a> Builder<'a> {
     }
 
     /// A convolution with given weights.
-    pub fn conv_given(&mut self, shape: &[usize; 5], weights: Vec<f32>, bias: Vec<f32>, stride: usize, groups: usize) -> Op {
+    pub fn conv_given(
+        &mut self,
+        shape: &[usize; 5],
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        stride: usize,
+        groups: usize,
+    ) -> Op {
         let (weight, bias_name) = (self.name("weight"), self.name("bias"));
         self.params.set(&weight, shape, weights);
         self.params.set(&bias_name, &[shape[0]], bias);

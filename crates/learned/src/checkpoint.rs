@@ -69,8 +69,10 @@ pub fn write(
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|e| corrupt(&e))?;
-    let head = serde_json::to_string(&Head { config: config.clone(), history: history.clone() }).map_err(|e| corrupt(&e))?;
-    let bytes = safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_string(), head)]))).map_err(|e| corrupt(&e))?;
+    let head =
+        serde_json::to_string(&Head { config: config.clone(), history: history.clone() }).map_err(|e| corrupt(&e))?;
+    let bytes =
+        safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_string(), head)]))).map_err(|e| corrupt(&e))?;
     whole(path, &bytes)
 }
 
@@ -94,12 +96,15 @@ pub fn read(path: &Path, config: &Config, like: &Params) -> Result<State> {
     let corrupt = |what: String| Error::Corrupt { path: path.to_path_buf(), what };
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let (_, meta) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(format!("this is no checkpoint: {e}")))?;
-    let head = meta.metadata().as_ref().and_then(|m| m.get(ENTRY)).ok_or_else(|| corrupt("this is no checkpoint".into()))?;
+    let head =
+        meta.metadata().as_ref().and_then(|m| m.get(ENTRY)).ok_or_else(|| corrupt("this is no checkpoint".into()))?;
     let head: Head = serde_json::from_str(head).map_err(|e| corrupt(format!("this is no checkpoint: {e}")))?;
     let mut same = head.config.clone();
     (same.train.steps, same.train.patience) = (config.train.steps, config.train.patience);
     if same != *config {
-        return Err(corrupt("it is of another configuration; start without --resume, or with the one it was begun with".into()));
+        return Err(corrupt(
+            "it is of another configuration; start without --resume, or with the one it was begun with".into(),
+        ));
     }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| corrupt(e.to_string()))?;
     let find = |kind: &str, name: &str, n: usize| -> Result<Option<Vec<f32>>> {

@@ -239,6 +239,8 @@ pub struct Train {
     pub patience: usize,
     /// Held-out tiles of an evaluation.
     pub eval_tiles: usize,
+    /// Their side; 0: that of the other tiles.
+    pub eval_tile: usize,
 }
 
 fn default_latents() -> usize {
@@ -265,7 +267,14 @@ impl Default for Quantizer {
 
 impl Default for Entropy {
     fn default() -> Self {
-        Self { kind: EntropyKind::MeanScaleHyperprior, hyper: 24, hidden: 48, slices: 0, distribution: Distribution::Gaussian, components: 3 }
+        Self {
+            kind: EntropyKind::MeanScaleHyperprior,
+            hyper: 24,
+            hidden: 48,
+            slices: 0,
+            distribution: Distribution::Gaussian,
+            components: 3,
+        }
     }
 }
 
@@ -286,7 +295,17 @@ impl Default for Data {
 
 impl Default for Train {
     fn default() -> Self {
-        Self { steps: 2000, batch: 4, rate: 1e-3, clip: 1.0, seed: 1, every: 250, patience: 8, eval_tiles: 16 }
+        Self {
+            steps: 2000,
+            batch: 4,
+            rate: 1e-3,
+            clip: 1.0,
+            seed: 1,
+            every: 250,
+            patience: 8,
+            eval_tiles: 16,
+            eval_tile: 0,
+        }
     }
 }
 
@@ -344,9 +363,10 @@ impl Config {
         in_range("train.eval-tiles", self.train.eval_tiles, 1, 1 << 20)?;
         share("data.held-out", self.data.held_out)?;
         share("objective.masked", self.objective.masked)?;
-        if !self.data.tile.is_multiple_of(self.stride()) {
-            let stride = self.stride();
-            return Err(Error::Config(format!("data.tile = {} must be a multiple of {stride}", self.data.tile)));
+        for (key, tile) in [("data.tile", self.data.tile), ("train.eval-tile", self.train.eval_tile)] {
+            if !tile.is_multiple_of(self.stride()) {
+                return Err(Error::Config(format!("{key} = {tile} must be a multiple of {}", self.stride())));
+            }
         }
         if self.objective.lambda.is_empty() || self.objective.lambda.iter().any(|l| !(*l > 0.0 && l.is_finite())) {
             return Err(Error::Config("objective.lambda must be a list of positive numbers, such as [10, 100]".into()));
@@ -364,7 +384,9 @@ impl Config {
             return Err(Error::Config(wrong.into()));
         }
         if q.kind != QuantizerKind::Uniform && self.objective.lambda.len() > 1 {
-            return Err(Error::Config("objective.lambda: several rates in one model need quantizer.kind = \"uniform\"".into()));
+            return Err(Error::Config(
+                "objective.lambda: several rates in one model need quantizer.kind = \"uniform\"".into(),
+            ));
         }
         if q.kind == QuantizerKind::Vector && !t.latents.is_multiple_of(q.dimension) {
             return Err(Error::Config(format!(
@@ -391,6 +413,11 @@ impl Config {
     /// Samples along a side that one position of the smallest latent stands for.
     pub fn stride(&self) -> usize {
         if self.has_hyper() { self.y_stride() * 4 } else { self.y_stride() }
+    }
+
+    /// Side of the tiles of an evaluation.
+    pub fn eval_tile(&self) -> usize {
+        if self.train.eval_tile > 0 { self.train.eval_tile } else { self.data.tile }
     }
 
     /// There is a hyper-latent z.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_codec::Samples;
 use lithify_io::formats;
-use lithify_io::model::{AttrValue, Source, Variable, Values, attr};
+use lithify_io::model::{AttrValue, Source, Values, Variable, attr};
 
 use crate::config::{Data, Normalise};
 use crate::error::{Error, Result};
@@ -135,7 +135,17 @@ impl Corpus {
         let mut out = Batch::empty();
         for _ in 0..n {
             let mut at = rng.usize(0..total.max(1));
-            let i = areas.iter().position(|a| if at < *a { true } else { at -= a; false }).unwrap_or(0);
+            let i = areas
+                .iter()
+                .position(|a| {
+                    if at < *a {
+                        true
+                    } else {
+                        at -= a;
+                        false
+                    }
+                })
+                .unwrap_or(0);
             let corner = (rng.usize(0..=of[i].shape[2] - tile), rng.usize(0..=of[i].shape[3] - tile));
             let turn = if augment { rng.u8(0..8) } else { 0 };
             out.push(of[i], corner, tile, turn);
@@ -295,7 +305,9 @@ fn largest(source: &dyn Source, path: &Path) -> Result<String> {
     let all = source.root().walk();
     let numbers = all.iter().filter(|(_, v)| v.dtype().is_some() && v.shape.len() >= 2);
     let found = numbers.max_by_key(|(_, v)| v.len());
-    found.map(|(p, _)| p.clone()).ok_or_else(|| Error::Data(format!("{}: no variable has rows and columns", path.display())))
+    found
+        .map(|(p, _)| p.clone())
+        .ok_or_else(|| Error::Data(format!("{}: no variable has rows and columns", path.display())))
 }
 
 fn planes(source: &dyn Source, path: &Path, name: &str, volume: bool) -> Result<Vec<Image>> {
@@ -303,7 +315,10 @@ fn planes(source: &dyn Source, path: &Path, name: &str, volume: bool) -> Result<
     let shape = &variable.shape;
     let n = shape.len();
     if n < 2 || variable.is_empty() {
-        return Err(Error::Data(format!("{}: {name} has shape {shape:?}; rows and columns are needed", path.display())));
+        return Err(Error::Data(format!(
+            "{}: {name} has shape {shape:?}; rows and columns are needed",
+            path.display()
+        )));
     }
     let (h, w, third) = (shape[n - 2], shape[n - 1], if n > 2 { shape[n - 3] } else { 1 });
     let numbers = match source.read(name, &vec![0; n], shape)? {
@@ -344,7 +359,9 @@ fn hold_out(images: &mut [Image], data: &Data) -> Result<()> {
     let mut places: Vec<String> = images.iter().map(|i| i.place.clone()).collect::<BTreeSet<_>>().into_iter().collect();
     if places.len() < 2 {
         let only = places.first().map_or("", |p| p);
-        return Err(Error::Data(format!("{only} is the only place; set data.block so that its blocks count as places")));
+        return Err(Error::Data(format!(
+            "{only} is the only place; set data.block so that its blocks count as places"
+        )));
     }
     let chosen: BTreeSet<String> = match data.held_out_places.is_empty() {
         true => {

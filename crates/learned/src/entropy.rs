@@ -73,17 +73,12 @@ pub struct Coded {
 
 /// Names of the networks of passes; more are not written.
 const NETS: [&str; 32] = [
-    "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13", "p14", "p15", "p16", "p17", "p18",
-    "p19", "p20", "p21", "p22", "p23", "p24", "p25", "p26", "p27", "p28", "p29", "p30", "p31",
+    "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13", "p14", "p15", "p16", "p17",
+    "p18", "p19", "p20", "p21", "p22", "p23", "p24", "p25", "p26", "p27", "p28", "p29", "p30", "p31",
 ];
 
 /// Writes the networks; `deviations` are those of y's channels, at the first rate.
-pub fn build(
-    config: &config::Config,
-    deviations: &[f64],
-    params: &mut Params,
-    rng: &mut fastrand::Rng,
-) -> Entropy {
+pub fn build(config: &config::Config, deviations: &[f64], params: &mut Params, rng: &mut fastrand::Rng) -> Entropy {
     let (e, volume) = (&config.entropy, config.transform.volume);
     let latents = deviations.len();
     let binary = config.quantizer.kind == QuantizerKind::Binary;
@@ -108,7 +103,6 @@ pub fn build(
         (_, config::Distribution::Laplacian) if components == 1 => model::Distribution::Laplacian,
         _ => model::Distribution::Gaussian,
     };
-    let n_params = if components > 1 { 3 * components } else { 1 + usize::from(mean) };
     let slices = match (e.kind, e.slices) {
         (EntropyKind::ChannelWise, 0) => 4,
         (EntropyKind::ChannelWise | EntropyKind::Checkerboard, n) => n.max(1),
@@ -151,12 +145,7 @@ pub fn build(
             passes.push(Pass { channels, positions, net });
         }
     }
-    debug_assert_eq!(n_params, params_of(components, mean));
     Entropy::Hyperprior(Box::new(Hyperprior { distribution, mean, components, h_a, h_s, z, passes }))
-}
-
-fn params_of(components: usize, mean: bool) -> usize {
-    if components > 1 { 3 * components } else { 1 + usize::from(mean) }
 }
 
 /// The last layer before parameters: it begins with each channel's own deviation, whatever the features say.
@@ -173,12 +162,18 @@ fn head(
     let own = |k: usize| -> Vec<f32> {
         // Components of a mixture begin at different widths.
         let width = 2.0_f64.powi(k as i32 * 2 - (components as i32 - 1));
-        deviations[a..b]
-            .iter()
-            .map(|d| if binary { 31.5 } else { likelihood::scale_index(d * width) as f32 })
-            .collect()
+        deviations[a..b].iter().map(|d| if binary { 31.5 } else { likelihood::scale_index(d * width) as f32 }).collect()
     };
-    let mut bias = vec![0.0; if components > 1 { 2 * components * n } else if mean { n } else { 0 }];
+    let mut bias = vec![
+        0.0;
+        if components > 1 {
+            2 * components * n
+        } else if mean {
+            n
+        } else {
+            0
+        }
+    ];
     (0..components).for_each(|k| bias.extend(own(k)));
     let to = bias.len();
     net.conv_given(&[to, from, 1, 1, 1], vec![0.0; to * from], bias, 1, 1)
@@ -270,8 +265,7 @@ impl Hyperprior {
         if self.components > 1 {
             let k = self.components;
             let parts = |from: usize| (from..from + k).map(part).collect::<Vec<_>>();
-            let cost =
-                likelihood::mixture(quantize::for_rate(y.clone(), noise), &parts(0), &parts(k), &parts(2 * k));
+            let cost = likelihood::mixture(quantize::for_rate(y.clone(), noise), &parts(0), &parts(k), &parts(2 * k));
             return (quantize::round(y), cost);
         }
         if !self.mean {

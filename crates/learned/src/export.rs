@@ -40,7 +40,8 @@ pub fn model(codec: &Codec, corpus: &Corpus, points: &[Point]) -> Result<Model> 
         Entropy::Factorized(channels) if config.quantizer.kind == QuantizerKind::Binary => {
             let rows = channels.tables(&params)?;
             let bits = |(low, p): &(i32, Vec<f64>)| -> (i32, Vec<f64>) {
-                let at = |symbol: i32| usize::try_from(symbol - low).ok().and_then(|i| p.get(i)).copied().unwrap_or(0.0);
+                let at =
+                    |symbol: i32| usize::try_from(symbol - low).ok().and_then(|i| p.get(i)).copied().unwrap_or(0.0);
                 (0, vec![at(0), at(1)])
             };
             let rows: Vec<_> = rows.iter().map(bits).collect();

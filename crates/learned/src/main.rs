@@ -99,7 +99,7 @@ fn run(cli: &Cli) -> Result<()> {
     let points = trained.history.held_out.iter().min_by(|a, b| mean_loss(&a.1).total_cmp(&mean_loss(&b.1)));
     let points = points.map_or(&[][..], |p| p.1.as_slice());
     let model = export::model(&trained.codec, &corpus, points)?;
-    let coded = coded::measure(&model, &corpus, &corpus.held_out(config.train.eval_tiles, config.data.tile))?;
+    let coded = coded::measure(&model, &corpus, &corpus.held_out(config.train.eval_tiles, config.eval_tile()))?;
     whole(&cli.out, model.as_bytes())?;
     plot::curves(&beside(&cli.out, "curves.png"), &trained.history)?;
     plot::rates(&beside(&cli.out, "rates.png"), points)?;

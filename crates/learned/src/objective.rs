@@ -9,12 +9,12 @@ use burn_tensor::ops::ConvOptions;
 use burn_tensor::{Device, Tensor, activation, module};
 use lithify_codec::learned::model::Model;
 
+use crate::codec::Output;
 use crate::config::{self, ObjectiveKind};
 use crate::data::{Batch, Corpus};
 use crate::error::{Error, Result};
 use crate::forward;
 use crate::params::{Params, vector};
-use crate::codec::Output;
 
 /// A row with what it needs.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ impl Objective {
             let model = Model::from_bytes(&std::fs::read(path).map_err(Error::io(path))?)?;
             if model.card().bands.len() != corpus.bands() {
                 let (has, needs) = (model.card().bands.len(), corpus.bands());
-                return Err(Error::Config(format!("objective.teacher has {has} bands, the data {needs}; give one of as many")));
+                return Err(Error::Config(format!(
+                    "objective.teacher has {has} bands, the data {needs}; give one of as many"
+                )));
             }
             let params = of_model(&model, params.device());
             teacher = Some((model, params));
@@ -49,7 +51,9 @@ impl Objective {
         if config.kind == ObjectiveKind::Task {
             let classes = corpus.labels.len();
             if classes < 2 {
-                return Err(Error::Config("objective.kind = \"task\" takes labels from folders; --data must match several".into()));
+                return Err(Error::Config(
+                    "objective.kind = \"task\" takes labels from folders; --data must match several".into(),
+                ));
             }
             params.set("task.weight", &[classes, all.transform.latents], vec![0.0; classes * all.transform.latents]);
             params.set("task.bias", &[classes], vec![0.0; classes]);
@@ -186,11 +190,11 @@ fn ssim(a: &Tensor<4>, b: &Tensor<4>, range: f64) -> (Tensor<4>, Tensor<4>) {
     let g: Vec<f64> =
         (0..side).map(|i| (-((i as f64 - (side - 1) as f64 / 2.0) / WINDOW.1).powi(2) / 2.0).exp()).collect();
     let total: f64 = g.iter().sum();
-    let row: Tensor<4> =
-        vector(g.iter().map(|v| (v / total) as f32).collect(), &a.device()).reshape([1, 1, 1, side]);
+    let row: Tensor<4> = vector(g.iter().map(|v| (v / total) as f32).collect(), &a.device()).reshape([1, 1, 1, side]);
     let column: Tensor<4> = row.clone().reshape([1, 1, side, 1]);
     let options = || ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-    let blur = |t: Tensor<4>| module::conv2d(module::conv2d(t, row.clone(), None, options()), column.clone(), None, options());
+    let blur =
+        |t: Tensor<4>| module::conv2d(module::conv2d(t, row.clone(), None, options()), column.clone(), None, options());
     let (c1, c2) = ((0.01 * range).powi(2), (0.03 * range).powi(2));
     let (ma, mb) = (blur(a.clone()), blur(b.clone()));
     let va = blur(a.clone().square()) - ma.clone().square();

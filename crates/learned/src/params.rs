@@ -37,7 +37,8 @@ impl Params {
     /// # Errors
     /// [`Error::Config`] if there is none.
     pub fn tensor<const D: usize>(&self, name: &str) -> Result<Tensor<D>> {
-        let found = self.leaves.get(name).and_then(|(shape, t)| Some((<[usize; D]>::try_from(shape.as_slice()).ok()?, t)));
+        let found =
+            self.leaves.get(name).and_then(|(shape, t)| Some((<[usize; D]>::try_from(shape.as_slice()).ok()?, t)));
         match found {
             Some((shape, t)) => Ok(t.clone().reshape(shape)),
             None => Err(Error::Config(format!("the model has no tensor {name:?} of {D} dimensions"))),
@@ -66,8 +67,7 @@ impl Params {
     /// # Errors
     /// [`Error::Config`] if there is none.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
-        let (_, t) =
-            self.leaves.get(name).ok_or_else(|| Error::Config(format!("the model has no tensor {name:?}")))?;
+        let (_, t) = self.leaves.get(name).ok_or_else(|| Error::Config(format!("the model has no tensor {name:?}")))?;
         Ok(floats(t.clone()))
     }
 

@@ -81,7 +81,12 @@ fn into(pixels: &mut [u8], title: &str, (x, y): (&str, &str), series: &[Series])
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
         chart.draw_series(points.iter().map(|p| Circle::new(*p, 4, color.filled())))?;
     }
-    chart.configure_series_labels().label_font((FONT, 18)).background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .label_font((FONT, 18))
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
     root.present()?;
     Ok(())
 }

@@ -71,7 +71,8 @@ pub fn vector_coded(y: Tensor<5>, config: &config::Quantizer, params: &Params) -
     for stage in 0..config.stages {
         let words_here: Tensor<3> = codebook.clone().narrow(0, stage, 1).reshape([groups, words, dim]);
         let lengths = words_here.clone().square().sum_dim(2).swap_dims(1, 2);
-        let distance = rest.clone().square().sum_dim(2) + lengths - rest.clone().matmul(words_here.clone().swap_dims(1, 2)) * 2.0;
+        let distance =
+            rest.clone().square().sum_dim(2) + lengths - rest.clone().matmul(words_here.clone().swap_dims(1, 2)) * 2.0;
         let nearest = distance.clone().detach().argmin(2);
         let index = nearest.expand([groups, at, words]);
         let counting: Tensor<1, burn_tensor::Int> = Tensor::arange(0..words as i64, &y.device());

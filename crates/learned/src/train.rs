@@ -76,7 +76,7 @@ pub fn train(
         (codec.params, adam, history, best) = (state.params, state.adam, state.history, state.best);
     }
     let t = &config.train;
-    let tiles = corpus.held_out(t.eval_tiles, config.data.tile);
+    let tiles = corpus.held_out(t.eval_tiles, config.eval_tile());
     let range = corpus.range();
     let (mut sums, mut counted) = ([0.0; 2], 0);
     let mut stopped = false;

@@ -22,7 +22,12 @@ const TILES: usize = 8;
 ///
 /// # Errors
 /// A tensor is missing, or has no form in integers.
-pub fn hyperprior(codec: &Codec, h: &Hyperprior, corpus: &Corpus, tensors: &mut portable::Tensors) -> Result<model::Entropy> {
+pub fn hyperprior(
+    codec: &Codec,
+    h: &Hyperprior,
+    corpus: &Corpus,
+    tensors: &mut portable::Tensors,
+) -> Result<model::Entropy> {
     let codec = codec.frozen();
     let real = codec.params.portable();
     let (z, known) = inputs(&codec, h, corpus)?;

@@ -47,13 +47,24 @@ fn noisy_bits(codec: &lithify_learned::codec::Codec, tiles: &[lithify_learned::d
 
 #[test]
 fn coded_bits_are_those_estimated() {
-    for kind in ["factorized", "laplacian", "scale-hyperprior", "mean-scale-hyperprior", "checkerboard", "channel-wise", "mixture"] {
-        let (coded, _) = ratios("kind = \"wavelet-hybrid\"", &format!("[entropy]\nkind = \"{kind}\"\nhyper = 4\nhidden = 8"));
+    for kind in [
+        "factorized",
+        "laplacian",
+        "scale-hyperprior",
+        "mean-scale-hyperprior",
+        "checkerboard",
+        "channel-wise",
+        "mixture",
+    ] {
+        let (coded, _) =
+            ratios("kind = \"wavelet-hybrid\"", &format!("[entropy]\nkind = \"{kind}\"\nhyper = 4\nhidden = 8"));
         assert!((0.97..1.03).contains(&coded), "{kind}: {coded}");
     }
-    for (quantizer, entropy) in
-        [("vector\"\nstages = 2\ncodewords = 16", "factorized"), ("binary\"", "factorized"), ("binary\"", "scale-hyperprior")]
-    {
+    for (quantizer, entropy) in [
+        ("vector\"\nstages = 2\ncodewords = 16", "factorized"),
+        ("binary\"", "factorized"),
+        ("binary\"", "scale-hyperprior"),
+    ] {
         let more = format!("[quantizer]\nkind = \"{quantizer}\n[entropy]\nkind = \"{entropy}\"\nhyper = 4\nhidden = 8");
         let (coded, _) = ratios("kind = \"wavelet-hybrid\"", &more);
         assert!((0.95..1.05).contains(&coded), "{more}: {coded}");

@@ -70,6 +70,8 @@ fn executors_agree_on_every_op() {
     ] {
         agree(&format!("[{op}]"));
     }
-    agree(r#"[{"op":"wavelet","kind":"cdf97"},{"op":"unshuffle","factor":[1,4,3]},{"op":"shuffle","factor":[1,4,3]},
-        {"op":"wavelet","kind":"cdf97","inverse":true},{"op":"unshuffle","factor":[3,1,1]}]"#);
+    agree(
+        r#"[{"op":"wavelet","kind":"cdf97"},{"op":"unshuffle","factor":[1,4,3]},{"op":"shuffle","factor":[1,4,3]},
+        {"op":"wavelet","kind":"cdf97","inverse":true},{"op":"unshuffle","factor":[3,1,1]}]"#,
+    );
 }

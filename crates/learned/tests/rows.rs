@@ -64,7 +64,15 @@ fn quantizers() {
 
 #[test]
 fn entropy_models() {
-    for kind in ["factorized", "laplacian", "scale-hyperprior", "mean-scale-hyperprior", "checkerboard", "channel-wise", "mixture"] {
+    for kind in [
+        "factorized",
+        "laplacian",
+        "scale-hyperprior",
+        "mean-scale-hyperprior",
+        "checkerboard",
+        "channel-wise",
+        "mixture",
+    ] {
         all(&[("kind = \"wavelet-hybrid\"", &format!("[entropy]\nkind = \"{kind}\"\nhyper = 4\nhidden = 8"))]);
     }
 }

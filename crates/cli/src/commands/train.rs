@@ -13,7 +13,9 @@ pub fn run(args: &[OsString]) -> Result<()> {
     let program = beside_us().unwrap_or_else(|| PROGRAM.into());
     let status = match Command::new(&program).args(args).status() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            bail!("{PROGRAM} is neither beside this program nor on the PATH; build it with cargo build --release -p lithify-learned")
+            bail!(
+                "{PROGRAM} is neither beside this program nor on the PATH; build it with cargo build --release -p lithify-learned"
+            )
         }
         status => status.with_context(|| format!("{} cannot be run", program.display()))?,
     };

@@ -46,13 +46,22 @@ fn analysis(net: &mut Builder<'_>, bands: usize, levels: usize) -> Graph {
     let mut low = vec![net.mix(&Matrix::pick(&low_first(bands)[..bands], 4 * bands))];
     low.extend(analysis(net, bands, levels - 1));
     let factor = 1 << (levels - 1);
-    let details =
-        vec![net.mix(&Matrix::pick(&low_first(bands)[bands..], 4 * bands)), Op::Unshuffle { factor: [1, factor, factor] }];
+    let details = vec![
+        net.mix(&Matrix::pick(&low_first(bands)[bands..], 4 * bands)),
+        Op::Unshuffle { factor: [1, factor, factor] },
+    ];
     vec![wavelet, Op::Concat { branches: vec![low, details] }]
 }
 
 /// The way back from the latents; `level` counts from the finest, 1.
-fn synthesis(net: &mut Builder<'_>, chosen: &Matrix, bands: usize, levels: usize, level: usize, hidden: usize) -> Graph {
+fn synthesis(
+    net: &mut Builder<'_>,
+    chosen: &Matrix,
+    bands: usize,
+    levels: usize,
+    level: usize,
+    hidden: usize,
+) -> Graph {
     let back = chosen.transposed();
     let rows = |from: usize, to: usize| Matrix {
         rows: to - from,
