@@ -45,9 +45,8 @@ fn draw(path: &Path, title: &str, (x, y): (&str, &str), series: &[Series]) -> Re
         .map_err(|_| failed("the embedded font cannot be read".into()))?;
     let mut pixels = vec![255_u8; SIZE.0 as usize * SIZE.1 as usize * 3];
     into(&mut pixels, title, (x, y), series).map_err(|e| failed(e.to_string()))?;
-    let mut file = tempfile::Builder::new().suffix(".png");
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = file.prefix(".plot").tempfile_in(dir).map_err(Error::io(path))?;
+    let file = tempfile::Builder::new().prefix(".plot").suffix(".png").tempfile_in(dir).map_err(Error::io(path))?;
     let mut png = BitMapBackend::new(file.path(), SIZE);
     png.blit_bitmap((0, 0), SIZE, &pixels).and_then(|()| png.present()).map_err(|e| failed(e.to_string()))?;
     drop(png);
