@@ -14,7 +14,7 @@ fn same_seed_same_bytes() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut config = config(ROWS.0, ROWS.1);
     let corpus = corpus(&pictures(dir.path()), &config);
-    let model = |config| {
+    let model = |config: &lithify_learned::config::Config| {
         let t = trained(config, &corpus);
         export::model(&t.codec, &corpus, &[]).expect("a model").hash()
     };

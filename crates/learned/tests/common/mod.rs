@@ -55,7 +55,7 @@ pub fn config(transform: &str, more: &str) -> Config {
     let objective = if more.contains("[objective]") { "" } else { "[objective]\nlambda = [100.0]" };
     let text = format!(
         "name = \"test\"\n[transform]\nlatents = 12\nhidden = 8\nlevels = 2\n{transform}\n{objective}\n{more}\n\
-         [data]\ntile = 16\nheld-out = 0.3\n[train]\nsteps = 30\nbatch = 2\nrate = 3e-3\nevery = 30\neval-tiles = 4\n"
+         [data]\ntile = 16\nheld-out = 0.3\n[train]\nsteps = 80\nbatch = 4\nrate = 1e-3\nevery = 40\neval-tiles = 4\n"
     );
     Config::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
