@@ -40,6 +40,13 @@ pub enum Command {
     Compare(Compare),
     /// Read a part of one variable, fetching only the chunks that it needs
     Extract(Extract),
+    /// Train a learned codec: runs the program lithify-train, whose --help says how
+    #[command(disable_help_flag = true)]
+    Train {
+        /// CONFIG --data GLOB --out MODEL, and what else lithify-train takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -38,6 +38,7 @@ fn main() -> std::process::ExitCode {
         Command::Verify(a) => commands::verify::run(a),
         Command::Compare(a) => commands::compare::run(a),
         Command::Extract(a) => commands::extract::run(a),
+        Command::Train { args } => commands::train::run(args),
         Command::Completions { shell } => commands::shell::completions(*shell),
         Command::Man { dir } => commands::shell::man(dir),
     };

@@ -10,6 +10,7 @@ pub mod extract;
 pub mod info;
 pub mod picture;
 pub mod shell;
+pub mod train;
 pub mod verify;
 
 use lithify_codec::Dtype;
