@@ -220,9 +220,14 @@ impl Entropy {
             Self::Estimated => {
                 let noisy = quantize::for_rate(y.clone(), &mut noise);
                 // What the encoder would measure of each channel of each image.
-                let deviation = (noisy.clone().square().mean_dims(&[2, 3, 4]) + 1e-6).sqrt();
+                // Rounding, and noise, add a twelfth to the variance.
+                let variance = noisy.clone().square().mean_dims(&[2, 3, 4]) - 1.0 / 12.0;
+                let deviation = variance.clamp_min(1e-4).sqrt();
                 let index = (deviation / model::SCALES.0).log() / likelihood::scale_step();
-                let bits = likelihood::scaled(noisy, index, model::Distribution::Laplacian).sum();
+                let [n, c, ..] = y.dims();
+                // Each scale is written, too.
+                let scales = f64::from(model::N_SCALES.ilog2()) * (n * c) as f64;
+                let bits = likelihood::scaled(noisy, index, model::Distribution::Laplacian).sum() + scales;
                 Ok(Coded { y_hat: quantize::round(y), bits, loss: None })
             }
             Self::Hyperprior(h) => h.code(y, params, noise),
