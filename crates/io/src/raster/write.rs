@@ -155,10 +155,13 @@ impl Image {
         let mapping = v.attr("grid_mapping").and_then(AttrValue::as_text).unwrap_or(geo::GRID_MAPPING);
         // The extended form names several: "crs: x y other: lat lon".
         let mapping = mapping.split([':', ' ']).next().unwrap_or_default();
+        let mapping = root.find(&coordinate(root, group, mapping)).ok().cloned();
+        // What cannot be said of its place is found out now, not when everything is written.
+        geo::place(mapping.as_ref(), (*height, *width), None, None)?;
         Ok(Self {
             path: path.clone(),
             variable: (*v).clone(),
-            mapping: root.find(&coordinate(root, group, mapping)).ok().cloned(),
+            mapping,
             dtype,
             shape: [bands, *height, *width],
             tile: [side(*height), side(*width)],
