@@ -75,8 +75,8 @@ macro_rules! number {
                     let x = [$lanes::from_slice(simd, &x[..8]), $lanes::from_slice(simd, &x[8..])];
                     for c in 0..CHANNELS {
                         let w = $lanes::splat(simd, w[c]);
-                        sums[c][0] = sums[c][0] + x[0] * w;
-                        sums[c][1] = sums[c][1] + x[1] * w;
+                        sums[c][0] += x[0] * w;
+                        sums[c][1] += x[1] * w;
                     }
                 }
                 let mut out = [[Self::default(); POSITIONS]; CHANNELS];

@@ -90,7 +90,7 @@ enum Words {
 #[derive(Debug, Clone)]
 enum Probabilities {
     Factorized(Vec<Table>),
-    Estimated(Distribution, Vec<Table>),
+    Estimated(Distribution, &'static [Table]),
     Hyperprior(Box<Hyper>),
 }
 
@@ -101,8 +101,8 @@ struct Hyper {
     h_s: WholeNet,
     z: Vec<Table>,
     nets: Vec<Option<WholeNet>>,
-    tables: Vec<Table>,
-    mixture: Option<Mixture>,
+    tables: &'static [Table],
+    mixture: Option<&'static Mixture>,
 }
 
 impl Latents {
@@ -135,7 +135,7 @@ impl Latents {
                     .map(|p| p.net.as_ref().map(|n| WholeNet::new(n, tensors)).transpose())
                     .collect::<Result<_>>()?,
                 tables: scale_tables(h.distribution),
-                mixture: (h.components > 1).then(|| Mixture::new(h.distribution)),
+                mixture: (h.components > 1).then(|| Mixture::of(h.distribution)),
                 spec: (**h).clone(),
             })),
         };
@@ -324,7 +324,7 @@ impl Hyper {
     fn symbol(&self, coder: &mut impl SymbolCoder, y: f32, param: &dyn Fn(usize) -> i32, binary: bool) -> (f32, i32) {
         let fraction = self.spec.fraction;
         let index = |v: i32| (((v + (1 << (fraction - 1))) >> fraction).max(0) as usize).min(N_SCALES - 1);
-        if let Some(mixture) = &self.mixture {
+        if let Some(mixture) = self.mixture {
             let k = self.spec.components;
             let mut components = [(0, 0, 0); 8];
             for (i, c) in components[..k].iter_mut().enumerate() {

@@ -8,6 +8,8 @@
 //! F in IEEE `+ - * / sqrt` in this order, exponentials by [`crate::quantize::log`]: the same tables on every machine.
 //! # On the wire an escape is followed by the symbol, zigzag, as an Exp-Golomb code of raw bits
 
+use std::sync::OnceLock;
+
 use super::model::{Distribution, N_SCALES, SCALES, Tables};
 use super::tensor::{Tensors, integers};
 use crate::entropy::multi::{BITS, MultiDecoder, MultiEncoder};
@@ -174,9 +176,10 @@ fn erfc(x: f64) -> f64 {
     gauss * std::f64::consts::FRAC_2_SQRT_PI / 2.0 / f
 }
 
-/// Tables of all scales.
-pub fn scale_tables(distribution: Distribution) -> Vec<Table> {
-    (0..N_SCALES).map(|i| scale_table(distribution, i)).collect()
+/// Tables of all scales, made once.
+pub fn scale_tables(distribution: Distribution) -> &'static [Table] {
+    static MADE: [OnceLock<Vec<Table>>; 3] = [const { OnceLock::new() }; 3];
+    MADE[distribution as usize].get_or_init(|| (0..N_SCALES).map(|i| scale_table(distribution, i)).collect())
 }
 
 fn scale_table(distribution: Distribution, i: usize) -> Table {
@@ -227,8 +230,13 @@ struct Placed<'a> {
 const WIDEST: i32 = 1 << 12;
 
 impl Mixture {
-    /// For that distribution.
-    pub fn new(distribution: Distribution) -> Self {
+    /// For that distribution, made once.
+    pub fn of(distribution: Distribution) -> &'static Self {
+        static MADE: [OnceLock<Mixture>; 3] = [const { OnceLock::new() }; 3];
+        MADE[distribution as usize].get_or_init(|| Self::new(distribution))
+    }
+
+    fn new(distribution: Distribution) -> Self {
         let row = |i: usize| {
             let std = scale(i);
             let value = |t: u32| {
@@ -354,8 +362,8 @@ mod tests {
 
     #[test]
     fn symbols_come_back_at_their_price() {
-        let mut tables = scale_tables(Distribution::Gaussian);
-        tables.extend(scale_tables(Distribution::Bernoulli));
+        let mut tables = scale_tables(Distribution::Gaussian).to_vec();
+        tables.extend_from_slice(scale_tables(Distribution::Bernoulli));
         tables.push(Table::new(-2, &[0, 10, 0, 65525, 0, 1]));
         let symbol = |i: usize| match hash(i as u64) % 9 {
             0 => 0,
@@ -381,7 +389,7 @@ mod tests {
     #[test]
     fn mixtures_come_back_at_their_price() {
         for distribution in [Distribution::Gaussian, Distribution::Laplacian] {
-            let mixture = Mixture::new(distribution);
+            let mixture = Mixture::of(distribution);
             let components = |i: usize| -> Vec<Component> {
                 (0..1 + i % 3)
                     .map(|k| {
@@ -391,7 +399,8 @@ mod tests {
                     .collect()
             };
             let symbol = |i: usize| {
-                components(i)[0].1 / FINE + (hash(i as u64) % 9) as i32 - 4 + if i % 50 == 0 { 100_000 } else { 0 }
+                components(i)[0].1 / FINE + (hash(i as u64) % 9) as i32 - 4
+                    + if i.is_multiple_of(50) { 100_000 } else { 0 }
             };
             let mut e = MultiEncoder::default();
             let mut bits = 0.0;

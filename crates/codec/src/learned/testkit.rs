@@ -10,6 +10,9 @@ use super::tensor::{Tensor, Tensors};
 use crate::error::Result;
 use crate::testkit::uniform;
 
+/// Channels and positions of a pass.
+type Coded = ([usize; 2], Positions);
+
 /// Tensors as they come up.
 #[derive(Debug, Default)]
 struct Maker {
@@ -95,7 +98,7 @@ impl Maker {
         c: usize,
         distribution: Distribution,
         components: usize,
-        passes: &[([usize; 2], Positions)],
+        passes: &[Coded],
     ) -> Result<Entropy> {
         let mean = distribution != Distribution::Bernoulli;
         let n_params = if components > 1 { 3 * components } else { 1 + usize::from(mean) };
@@ -169,7 +172,7 @@ pub fn models() -> Result<Vec<(Model, Vec<usize>)>> {
     let card = Maker::card("factorized", 1, g_a, g_s, Quantizer::Uniform, Entropy::Factorized { tables });
     all.push((m.done(Card { gains, ..card })?, vec![3, 21, 30]));
 
-    let passes: [(&str, Distribution, usize, Vec<([usize; 2], Positions)>); 5] = [
+    let passes: [(&str, Distribution, usize, Vec<Coded>); 5] = [
         ("mean and scale", Distribution::Gaussian, 1, vec![([0, 6], Positions::All)]),
         ("checkerboard", Distribution::Gaussian, 1, vec![([0, 6], Positions::Even), ([0, 6], Positions::Odd)]),
         ("slices", Distribution::Laplacian, 1, vec![([0, 2], Positions::All), ([2, 6], Positions::All)]),
