@@ -33,7 +33,7 @@ impl Asked<'_> {
         let bounds = self.bounds.iter().map(|b| b.parse().map_err(errors::codec));
         Ok(Options {
             bounds: bounds.collect::<PyResult<_>>()?,
-            codec: lithify_io::learned::codec(&self.codec).map_err(errors::io)?,
+            codec: lithify_io::learned::codec(self.codec).map_err(errors::io)?,
             effort: self.effort,
             chunks: self.chunks.into_iter().collect(),
             variables: self.variables,
