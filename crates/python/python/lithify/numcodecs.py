@@ -11,6 +11,7 @@ True
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ from numcodecs.registry import register_codec
 
 from . import _native
 from ._arrays import native, pattern
+
+
+#: Before the payload of an array whose bytes lie otherwise than in C order and little-endian: 5 bytes, the last one says how. Zarr v2 takes
+#: the bytes that come back as its array has them, and does not tell a codec how that is.
+LAYOUT = b"LTHL"
+BIG_ENDIAN, FORTRAN = 1, 2
 
 
 class Lithify(Codec):  # type: ignore[misc]
@@ -62,13 +69,33 @@ class Lithify(Codec):  # type: ignore[misc]
         )
 
     def encode(self, buf: Any) -> bytes:
-        a = native(buf)
+        a = np.asanyarray(buf)
+        big = a.itemsize > 1 and (a.dtype.byteorder == ">" or (a.dtype.isnative and sys.byteorder == "big"))
+        fortran = a.flags.f_contiguous and not a.flags.c_contiguous
+        # Transposed, samples that are neighbours in memory stay neighbours.
+        a = native(a.T if fortran else a)
         missing = [] if self.fill_value is None else [pattern(self.fill_value, a.dtype)]
-        return _native.encode(a, self._configuration(missing))[0]
+        payload = _native.encode(a, self._configuration(missing))[0]
+        layout = BIG_ENDIAN * big | FORTRAN * fortran
+        return LAYOUT + bytes([layout]) + payload if layout else payload
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        array = _native.decode(ensure_contiguous_ndarray(buf).view("u1"))
-        return array if out is None else ndarray_copy(np.ascontiguousarray(array), out)
+        data = ensure_contiguous_ndarray(buf).view("u1")
+        layout = 0
+        if data[: len(LAYOUT)].tobytes() == LAYOUT:
+            layout, data = int(data[len(LAYOUT) :][:1].sum()), data[len(LAYOUT) + 1 :]
+            if not 0 < layout <= BIG_ENDIAN | FORTRAN:
+                raise _native.CorruptError(f"the chunk's layout is {layout}, which no lithify wrote: the data are damaged")
+        array = _native.decode(data)
+        array = array.astype(array.dtype.newbyteorder(">" if layout & BIG_ENDIAN else "<"), copy=False)
+        array = array.T if layout & FORTRAN else array
+        if out is None:
+            return array
+        if isinstance(out, np.ndarray) and out.shape == array.shape and out.dtype.newbyteorder("=") == array.dtype.newbyteorder("="):
+            # An array like the one that was encoded gets values, whatever its byte order and memory order.
+            out[...] = array
+            return out
+        return ndarray_copy(array if array.flags.forc else np.ascontiguousarray(array), out)
 
     def get_config(self) -> dict[str, Any]:
         config = {
