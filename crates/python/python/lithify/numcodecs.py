@@ -12,6 +12,7 @@ True
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 from numcodecs.registry import register_codec
 
-from . import _native
+from . import _changes, _native
 from ._arrays import native, pattern
 
 
@@ -27,6 +28,8 @@ from ._arrays import native, pattern
 #: the bytes that come back as its array has them, and does not tell a codec how that is.
 LAYOUT = b"LTHL"
 BIG_ENDIAN, FORTRAN = 1, 2
+
+_decoded = _changes.Memory()
 
 
 class Lithify(Codec):  # type: ignore[misc]
@@ -68,14 +71,17 @@ class Lithify(Codec):  # type: ignore[misc]
             self.bound, self.codec, self.effort, float(self.scale), float(self.offset), missing
         )
 
+    def _text(self, dtype: np.dtype[Any]) -> str:
+        return self._configuration([] if self.fill_value is None else [pattern(self.fill_value, dtype)])
+
     def encode(self, buf: Any) -> bytes:
         a = np.asanyarray(buf)
         big = a.itemsize > 1 and (a.dtype.byteorder == ">" or (a.dtype.isnative and sys.byteorder == "big"))
         fortran = a.flags.f_contiguous and not a.flags.c_contiguous
         # Transposed, samples that are neighbours in memory stay neighbours.
         a = native(a.T if fortran else a)
-        missing = [] if self.fill_value is None else [pattern(self.fill_value, a.dtype)]
-        payload = _native.encode(a, self._configuration(missing))[0]
+        text = self._text(a.dtype)
+        payload = _native.encode(a, text)[0] if self.bound == "lossless" else _decoded.encode(a, text, self.fill_value or 0)
         layout = BIG_ENDIAN * big | FORTRAN * fortran
         return LAYOUT + bytes([layout]) + payload if layout else payload
 
@@ -87,6 +93,10 @@ class Lithify(Codec):  # type: ignore[misc]
             if not 0 < layout <= BIG_ENDIAN | FORTRAN:
                 raise _native.CorruptError(f"the chunk's layout is {layout}, which no lithify wrote: the data are damaged")
         array = _native.decode(data)
+        if self.bound != "lossless":
+            # What has another type than its fill value was not written with it, and will not be.
+            with suppress(ValueError, OverflowError):
+                _decoded.remember(data.tobytes(), array, self._text(array.dtype), self.fill_value or 0)
         array = array.astype(array.dtype.newbyteorder(">" if layout & BIG_ENDIAN else "<"), copy=False)
         array = array.T if layout & FORTRAN else array
         if out is None:
