@@ -139,7 +139,15 @@ def test_metadata_is_plain_and_comes_back() -> None:
         ({"bound": "range=1e-3"}, "whole variable"),
         ({"bound": "abs=x"}, "bound"),
         ({"codec": "no"}, "no"),
-        ({"effort": 0}, "effort"),
+        ({"effort": 0}, "effort is 1"),
+        ({"effort": -1}, "effort is 1"),
+        ({"effort": 300}, "effort is 1"),
+        ({"effort": 10, "resolved": {"abs": 0.1}}, "effort is 1"),
+        ({"scale": 0.0}, "scale"),
+        ({"scale": np.nan}, "scale"),
+        ({"resolved": {"abs": -1}}, "negative"),
+        ({"resolved": {"nonsense": 1}}, "resolved takes"),
+        ({"resolved": 5}, "resolved takes"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(options: dict[str, object], says: str) -> None:
@@ -172,6 +180,16 @@ def test_other_codecs_around_it_work(tmp_path) -> None:
     )
     z[:] = x
     assert abs(z[:] - x).max() <= 0.01
+
+
+def test_a_fill_value_of_minus_zero_keeps_signs() -> None:
+    x = np.where(np.arange(64).reshape(8, 8) < 20, -0.0, 0.0).astype("f4")
+    x[0, 0] = 5
+    for fill in (0.0, -0.0):
+        filters = [zarr.codecs.TransposeCodec(order=(1, 0))]
+        z = zarr.create_array({}, shape=x.shape, chunks=(8, 8), dtype="f4", fill_value=fill, filters=filters, serializer=Lithify(), compressors=None)
+        z[:] = x
+        assert z[:].tobytes() == x.tobytes()
 
 
 def test_numcodecs_in_zarr_v2(tmp_path) -> None:

@@ -22,6 +22,7 @@ from numcodecs.registry import register_codec
 
 from . import _changes, _native
 from ._arrays import native, pattern
+from ._bounds import checked_effort
 
 
 #: Before the payload of an array whose bytes lie otherwise than in C order and little-endian: 5 bytes, the last one says how. Zarr v2 takes
@@ -64,11 +65,12 @@ class Lithify(Codec):  # type: ignore[misc]
         self.scale = scale
         self.offset = offset
         self.fill_value = fill_value
-        self._configuration([])
+        # What no chunk could be encoded with is refused here.
+        _native.field_stats(np.zeros(1), self._configuration([]))
 
     def _configuration(self, missing: list[int]) -> str:
         return _native.configure(
-            self.bound, self.codec, self.effort, float(self.scale), float(self.offset), missing
+            self.bound, self.codec, checked_effort(self.effort), float(self.scale), float(self.offset), missing
         )
 
     def _text(self, dtype: np.dtype[Any]) -> str:

@@ -30,6 +30,7 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, A
 
 from . import _changes, _native
 from ._arrays import native, pattern
+from ._bounds import checked_effort
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter, ByteSetter
@@ -74,7 +75,7 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
         missing: Iterable[str] = (),
         resolved: dict[str, Any] | None = None,
     ) -> None:
-        patterns = [int(m, 16) for m in missing]
+        patterns, effort = [int(m, 16) for m in missing], checked_effort(effort)
         if resolved is None:
             text = _native.configure(bound, codec, effort, float(scale), float(offset), patterns)
         else:
@@ -84,6 +85,8 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
             if patterns:
                 configuration["missing"] = [f"{p:#x}" for p in patterns]
             text = json.dumps(configuration | {"effort": effort})
+        # What no chunk could be encoded with is refused here.
+        _native.field_stats(np.zeros(1), text)
         object.__setattr__(self, "text", text)
 
     @classmethod
@@ -135,7 +138,7 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
 
     @property
     def _is_lossy(self) -> bool:
-        return bool(json.loads(self.text)["bound"] != "lossless")
+        return not json.loads(self.text)["resolved"].get("lossless", False)
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
@@ -247,7 +250,7 @@ def _without_padding(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, 
     """The array without what is only fill at the ends of its dimensions; at least one sample stays."""
     same = np.isnan(array) if array.dtype.kind == "f" and np.isnan(fill) else array == fill
     if array.dtype.kind == "f" and fill == 0:
-        same &= ~np.signbit(array)
+        same &= np.signbit(array) == np.signbit(fill)
     if not array.size or not same.any():
         return array
     ends = []
