@@ -111,6 +111,25 @@ def test_appending_row_by_row_does_not_wear_out_what_is_there() -> None:
         seen = y
 
 
+@pytest.mark.parametrize("name", ["", "5", "group/c/7"])
+@pytest.mark.parametrize("keys", [{"name": "default", "separator": "/"}, {"name": "v2", "separator": "."}, {"name": "v2", "separator": "/"}])
+def test_what_lay_beyond_a_smaller_edge_does_not_come_back(name: str, keys: dict[str, str]) -> None:
+    x = smooth((20, 30))
+    z = create(x, (16, 16), name=name, chunk_key_encoding=keys, fill_value=-1)
+    z[:] = x
+    z.resize((10, 20))
+    z[:] = x[:10, :20]
+    kept = z[:]
+    z.resize((20, 30))
+    y = z[:]
+    assert np.array_equal(y[:10, :20], kept) and (y[10:] == -1).all() and (y[:, 20:] == -1).all()
+    # A part from the beginning on, in an array that is larger, is not all.
+    z[:] = x
+    before = z[:]
+    z[:10, :12] = 3
+    assert np.array_equal(z[10:], before[10:]) and np.array_equal(z[:, 12:], before[:, 12:]) and (z[:10, :12] == 3).all()
+
+
 def test_async_and_concurrent_writes() -> None:
     async def run() -> np.ndarray:
         z = await zarr.api.asynchronous.create_array(

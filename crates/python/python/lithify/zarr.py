@@ -21,12 +21,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodecPartialEncodeMixin
+from zarr.storage import StorePath
 
 from . import _changes, _native
 from ._arrays import native, pattern
@@ -169,6 +171,11 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
             s == 0 and e == n for (s, e), n in zip(box, chunk_spec.shape, strict=True)
         )
         old = None if whole else await byte_setter.get(prototype=chunk_spec.prototype)
+        if old is not None and box is not None and not any(s for s, _ in box):
+            have = _shape(_bytes(old), chunk_spec)
+            if any(e < h for (_, e), h in zip(box, have, strict=True)) and await _is_all(byte_setter, box, chunk_spec):
+                # The array was larger once. What lay beyond its edge must not come back when it grows again.
+                old = None
         payload = await asyncio.to_thread(self._merge, old, chunk_array, selection, box, chunk_spec)
         if payload is None:
             await byte_setter.delete()
@@ -287,6 +294,26 @@ def _box(selection: Any, shape: tuple[int, ...]) -> list[tuple[int, int]] | None
         else:
             return None
     return out
+
+
+async def _is_all(byte_setter: ByteSetter, box: list[tuple[int, int]], spec: ArraySpec) -> bool:
+    """Whether a box, from the chunk's beginning on, is all of the chunk that lies inside the array.
+
+    zarr does not say; the array's metadata do, and the chunk's key. In a shard neither is at hand, and zarr itself keeps what is there.
+    """
+    if not isinstance(byte_setter, StorePath):
+        return False
+    key = re.search(rf"(?:^|/)(?:c[/.])?(\d+(?:[/.]\d+){{{len(box) - 1}}})$", byte_setter.path)
+    if key is None:
+        return False
+    root = StorePath(byte_setter.store, byte_setter.path[: key.start()])
+    if (data := await (root / "zarr.json").get(prototype=spec.prototype)) is None:
+        return False
+    shape = json.loads(data.to_bytes()).get("shape", ())
+    at = [int(i) for i in re.split("[/.]", key[1])]
+    return len(shape) == len(box) and all(
+        e >= min(size - i * n, n) for (_, e), size, i, n in zip(box, shape, at, spec.shape, strict=True)
+    )
 
 
 def _decode_parts(jobs: list[tuple[Buffer | None, Any, ArraySpec]]) -> list[NDBuffer | None]:
