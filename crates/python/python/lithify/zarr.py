@@ -13,7 +13,8 @@ Every chunk keeps the bound by itself. Chunks at the array's edge cost what lies
 part where the codec allows.
 
 Writing into a chunk that exists keeps what is there bit for bit, since a second lossy pass over it would break the bound without
-a word: samples that continue a chunk along one dimension are joined to it; any other change stores the chunk without loss.
+a word: samples that continue a chunk along one dimension are joined to it; any other change stores the chunk without loss. Beside other
+codecs zarr does not say what changes; see `lithify._changes` for how it is found out.
 """
 
 from __future__ import annotations
