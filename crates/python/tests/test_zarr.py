@@ -111,6 +111,25 @@ def test_appending_row_by_row_does_not_wear_out_what_is_there() -> None:
         seen = y
 
 
+@pytest.mark.parametrize("name", ["", "5", "group/c/7"])
+@pytest.mark.parametrize("keys", [{"name": "default", "separator": "/"}, {"name": "v2", "separator": "."}, {"name": "v2", "separator": "/"}])
+def test_what_lay_beyond_a_smaller_edge_does_not_come_back(name: str, keys: dict[str, str]) -> None:
+    x = smooth((20, 30))
+    z = create(x, (16, 16), name=name, chunk_key_encoding=keys, fill_value=-1)
+    z[:] = x
+    z.resize((10, 20))
+    z[:] = x[:10, :20]
+    kept = z[:]
+    z.resize((20, 30))
+    y = z[:]
+    assert np.array_equal(y[:10, :20], kept) and (y[10:] == -1).all() and (y[:, 20:] == -1).all()
+    # A part from the beginning on, in an array that is larger, is not all.
+    z[:] = x
+    before = z[:]
+    z[:10, :12] = 3
+    assert np.array_equal(z[10:], before[10:]) and np.array_equal(z[:, 12:], before[:, 12:]) and (z[:10, :12] == 3).all()
+
+
 def test_async_and_concurrent_writes() -> None:
     async def run() -> np.ndarray:
         z = await zarr.api.asynchronous.create_array(
@@ -139,7 +158,15 @@ def test_metadata_is_plain_and_comes_back() -> None:
         ({"bound": "range=1e-3"}, "whole variable"),
         ({"bound": "abs=x"}, "bound"),
         ({"codec": "no"}, "no"),
-        ({"effort": 0}, "effort"),
+        ({"effort": 0}, "effort is 1"),
+        ({"effort": -1}, "effort is 1"),
+        ({"effort": 300}, "effort is 1"),
+        ({"effort": 10, "resolved": {"abs": 0.1}}, "effort is 1"),
+        ({"scale": 0.0}, "scale"),
+        ({"scale": np.nan}, "scale"),
+        ({"resolved": {"abs": -1}}, "negative"),
+        ({"resolved": {"nonsense": 1}}, "resolved takes"),
+        ({"resolved": 5}, "resolved takes"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(options: dict[str, object], says: str) -> None:
@@ -172,6 +199,16 @@ def test_other_codecs_around_it_work(tmp_path) -> None:
     )
     z[:] = x
     assert abs(z[:] - x).max() <= 0.01
+
+
+def test_a_fill_value_of_minus_zero_keeps_signs() -> None:
+    x = np.where(np.arange(64).reshape(8, 8) < 20, -0.0, 0.0).astype("f4")
+    x[0, 0] = 5
+    for fill in (0.0, -0.0):
+        filters = [zarr.codecs.TransposeCodec(order=(1, 0))]
+        z = zarr.create_array({}, shape=x.shape, chunks=(8, 8), dtype="f4", fill_value=fill, filters=filters, serializer=Lithify(), compressors=None)
+        z[:] = x
+        assert z[:].tobytes() == x.tobytes()
 
 
 def test_numcodecs_in_zarr_v2(tmp_path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native
+from ._bounds import checked_effort
 
 
 def native(array: ArrayLike) -> NDArray[Any]:
@@ -74,10 +75,13 @@ def compress(
             if a.dtype.kind != "f":
                 raise ValueError("integers need a fill_value to put where mask is True")
             fill_value = np.nan
-        a = np.where(np.broadcast_to(np.asarray(mask, dtype=bool), a.shape), np.asarray(fill_value, a.dtype), a)
+        mask = np.asarray(mask, dtype=bool)
+        if mask.shape != a.shape:
+            raise ValueError(f"the mask has shape {mask.shape}, the array {a.shape}: give one of the array's shape (np.broadcast_to makes it)")
+        a = np.where(mask, np.asarray(fill_value, a.dtype), a)
     a = native(a)
     missing = [] if fill_value is None else [pattern(fill_value, a.dtype)]
-    return _native.pack(a, bound, codec, effort, float(scale), float(offset), missing)[0]
+    return _native.pack(a, bound, codec, checked_effort(effort), float(scale), float(offset), missing)[0]
 
 
 def decompress(payload: Any, region: slice | tuple[slice, ...] | None = None) -> NDArray[Any]:

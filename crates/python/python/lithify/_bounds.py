@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Union
 
@@ -21,6 +22,13 @@ def rules(bound: Bounds) -> list[str]:
             raise TypeError(f"bounds are strings such as 'abs=0.05'; got {bad}")
         return [b if name == "*" else f"{name}:{b}" for name, b in bound.items()]
     return list(bound)
+
+
+def checked_effort(effort: int) -> int:
+    """An effort that there is."""
+    if operator.index(effort) not in range(1, 10):
+        raise ValueError(f"effort is 1 (fast) to 9 (small), not {effort}")
+    return int(effort)
 
 
 def chunk_rules(chunks: Mapping[str, int] | None) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from ._bounds import Bounds, chunk_rules, rules
+from ._bounds import Bounds, checked_effort, chunk_rules, rules
 
 Path = str | os.PathLike[str]
 Progress = Callable[[str, int, int], None]
@@ -37,6 +37,7 @@ def compress_file(
     output does not depend on it.
     """
     cut, only = chunk_rules(chunks), variables or []
+    effort = checked_effort(effort)
     text = _native.compress_file(input, output, rules(bound), codec, effort, cut, only, force, threads, progress)
     report: dict[str, Any] = json.loads(text)
     return report

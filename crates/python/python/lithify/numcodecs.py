@@ -11,6 +11,8 @@ True
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,17 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 from numcodecs.registry import register_codec
 
-from . import _native
+from . import _changes, _native
 from ._arrays import native, pattern
+from ._bounds import checked_effort
+
+
+#: Before the payload of an array whose bytes lie otherwise than in C order and little-endian: 5 bytes, the last one says how. Zarr v2 takes
+#: the bytes that come back as its array has them, and does not tell a codec how that is.
+LAYOUT = b"LTHL"
+BIG_ENDIAN, FORTRAN = 1, 2
+
+_decoded = _changes.Memory()
 
 
 class Lithify(Codec):  # type: ignore[misc]
@@ -54,21 +65,49 @@ class Lithify(Codec):  # type: ignore[misc]
         self.scale = scale
         self.offset = offset
         self.fill_value = fill_value
-        self._configuration([])
+        # What no chunk could be encoded with is refused here.
+        _native.field_stats(np.zeros(1), self._configuration([]))
 
     def _configuration(self, missing: list[int]) -> str:
         return _native.configure(
-            self.bound, self.codec, self.effort, float(self.scale), float(self.offset), missing
+            self.bound, self.codec, checked_effort(self.effort), float(self.scale), float(self.offset), missing
         )
 
+    def _text(self, dtype: np.dtype[Any]) -> str:
+        return self._configuration([] if self.fill_value is None else [pattern(self.fill_value, dtype)])
+
     def encode(self, buf: Any) -> bytes:
-        a = native(buf)
-        missing = [] if self.fill_value is None else [pattern(self.fill_value, a.dtype)]
-        return _native.encode(a, self._configuration(missing))[0]
+        a = np.asanyarray(buf)
+        big = a.itemsize > 1 and (a.dtype.byteorder == ">" or (a.dtype.isnative and sys.byteorder == "big"))
+        fortran = a.flags.f_contiguous and not a.flags.c_contiguous
+        # Transposed, samples that are neighbours in memory stay neighbours.
+        a = native(a.T if fortran else a)
+        text = self._text(a.dtype)
+        payload = _native.encode(a, text)[0] if self.bound == "lossless" else _decoded.encode(a, text, self.fill_value or 0)
+        layout = BIG_ENDIAN * big | FORTRAN * fortran
+        return LAYOUT + bytes([layout]) + payload if layout else payload
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        array = _native.decode(ensure_contiguous_ndarray(buf).view("u1"))
-        return array if out is None else ndarray_copy(np.ascontiguousarray(array), out)
+        data = ensure_contiguous_ndarray(buf).view("u1")
+        layout = 0
+        if data[: len(LAYOUT)].tobytes() == LAYOUT:
+            layout, data = int(data[len(LAYOUT) :][:1].sum()), data[len(LAYOUT) + 1 :]
+            if not 0 < layout <= BIG_ENDIAN | FORTRAN:
+                raise _native.CorruptError(f"the chunk's layout is {layout}, which no lithify wrote: the data are damaged")
+        array = _native.decode(data)
+        if self.bound != "lossless":
+            # What has another type than its fill value was not written with it, and will not be.
+            with suppress(ValueError, OverflowError):
+                _decoded.remember(data.tobytes(), array, self._text(array.dtype), self.fill_value or 0)
+        array = array.astype(array.dtype.newbyteorder(">" if layout & BIG_ENDIAN else "<"), copy=False)
+        array = array.T if layout & FORTRAN else array
+        if out is None:
+            return array
+        if isinstance(out, np.ndarray) and out.shape == array.shape and out.dtype.newbyteorder("=") == array.dtype.newbyteorder("="):
+            # An array like the one that was encoded gets values, whatever its byte order and memory order.
+            out[...] = array
+            return out
+        return ndarray_copy(array if array.flags.forc else np.ascontiguousarray(array), out)
 
     def get_config(self) -> dict[str, Any]:
         config = {

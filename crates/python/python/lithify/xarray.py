@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint, CachingFileManager, ZarrBackendEntrypoint
-from xarray.backends.common import AbstractDataStore
+from xarray.backends.common import AbstractDataStore, ensure_dtype_not_object
 from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
 from xarray.core.utils import close_on_error
 
 from . import _native
 from ._arrays import native
-from ._bounds import Bounds, chunk_rules, rules
+from ._bounds import Bounds, checked_effort, chunk_rules, rules
 from ._files import Progress, Store, StoredVariable, open_store
 
 
@@ -60,8 +61,8 @@ def to_zarr(
     -------
     What ``lithify compress --json`` prints.
     """
+    effort, cut = checked_effort(effort), chunk_rules(chunks)
     tree, read = as_tree(ds)
-    cut = chunk_rules(chunks)
     report: dict[str, Any] = json.loads(
         _native.compress(tree, read, store, rules(bound), codec, effort, cut, [], force, threads, progress)
     )
@@ -95,7 +96,8 @@ def append(
     BlockingIOError
         If somebody else is appending.
     """
-    if isinstance(data, xr.Dataset):
+    if not isinstance(data, str | os.PathLike):
+        check_dataset(data)
         existing = open_store(store)
         tree, read = as_tree(_encoded_like(data, existing))
         for v in tree["variables"]:
@@ -149,7 +151,7 @@ def encoding(
 
     Variables in dask chunks get these as their Zarr chunks. No certificate is written: `to_zarr` of this module does that.
     """
-    asked = [_per_chunk(rule) for rule in rules(bound)]
+    asked, effort = [_per_chunk(rule) for rule in rules(bound)], checked_effort(effort)
     tree, read = as_tree(ds)
     plan = _native.plan(tree, read, asked, codec, effort, chunk_rules(chunks), [], threads)
     out = {}
@@ -188,8 +190,19 @@ def as_tree(ds: xr.Dataset) -> tuple[dict[str, Any], Any]:
     return tree, lambda path, start, count: encoders[path].read(start, count)
 
 
+def check_dataset(ds: Any) -> None:
+    """A dataset, or an error that says how to come by one."""
+    if isinstance(ds, xr.DataArray):
+        raise TypeError("a DataArray is stored as a variable of a dataset: give array.to_dataset(name=...)")
+    if isinstance(ds, xr.DataTree):
+        raise TypeError("a DataTree is stored group by group: give node.to_dataset() for each, and a store for each")
+    if not isinstance(ds, xr.Dataset):
+        raise TypeError(f"an xarray.Dataset is needed, not {type(ds).__name__}")
+
+
 def tree_of(ds: xr.Dataset) -> tuple[dict[str, Any], dict[str, _Encoder]]:
     """A dataset as a tree of names, and its variables."""
+    check_dataset(ds)
     variables, attrs = xr.conventions.encode_dataset_coordinates(ds)
     encoders = {str(name): _Encoder(str(name), v) for name, v in variables.items()}
     unlimited = set(ds.encoding.get("unlimited_dims", ()))
@@ -214,8 +227,9 @@ class _Encoder:
             # Numbers are encoded alike wherever they stand; a first one says how.
             self.like = self._encoded(v.isel({d: slice(0, 1) for d in v.dims}))
         else:
-            # Units of time are chosen by the whole variable.
-            self.v = self.like = self._encoded(v).load()
+            # Units of time are chosen by the whole variable; so is the type of objects: text, or numbers with gaps.
+            v = ensure_dtype_not_object(self._encoded(v).load(), name)
+            self.v = self.like = self._encoded(v) if v.dtype == bool else v
 
     def _encoded(self, v: xr.Variable) -> xr.Variable:
         return xr.conventions.encode_cf_variable(v, name=self.name)
@@ -243,7 +257,7 @@ class _Encoder:
         part = self.v[key]
         values = np.asarray((part if self.v is self.like else self._encoded(part)).values)
         if values.dtype.kind in "OUST":
-            return [x.decode() if isinstance(x, bytes) else "" if x is None else str(x) for x in values.ravel()]
+            return [x.decode() if isinstance(x, bytes) else x if isinstance(x, str) else "" for x in values.ravel()]
         return native(values)
 
 
@@ -315,7 +329,12 @@ class LithifyBackend(BackendEntrypoint):
             return engine.open_dataset(filename_or_obj, group=group, consolidated=False, **decode)
         store = LithifyDataStore(os.fspath(filename_or_obj), group)
         with close_on_error(store):
+            for warning in store.store.warnings:
+                warnings.warn(warning, stacklevel=3)
             return StoreBackendEntrypoint().open_dataset(store, **decode)
+
+    def open_datatree(self, filename_or_obj: Any, **kwargs: Any) -> xr.DataTree:
+        raise NotImplementedError('engine "lithify" opens one group at a time: give xr.open_dataset(path, engine="lithify", group="...")')
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         return is_path(filename_or_obj) and os.fspath(filename_or_obj).rstrip("/").endswith(".zarr.zip")
@@ -342,7 +361,7 @@ class LithifyDataStore(AbstractDataStore):
     """An open file as xarray's backends see it."""
 
     def __init__(self, path: str, group: str | None) -> None:
-        self._manager = CachingFileManager(_open, os.path.abspath(path), mode="r", lock=False)
+        self._manager = CachingFileManager(_open, path if "://" in path else os.path.abspath(path), mode="r", lock=False)
         self._prefix = f"{group.strip('/')}/" if group and group.strip("/") else ""
         self._group = self._find(self.store.tree, self._prefix)
 

@@ -13,22 +13,27 @@ Every chunk keeps the bound by itself. Chunks at the array's edge cost what lies
 part where the codec allows.
 
 Writing into a chunk that exists keeps what is there bit for bit, since a second lossy pass over it would break the bound without
-a word: samples that continue a chunk along one dimension are joined to it; any other change stores the chunk without loss.
+a word: samples that continue a chunk along one dimension are joined to it; any other change stores the chunk without loss. Beside other
+codecs zarr does not say what changes; see `lithify._changes` for how it is found out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodecPartialEncodeMixin
+from zarr.storage import StorePath
 
-from . import _native
+from . import _changes, _native
 from ._arrays import native, pattern
+from ._bounds import checked_effort
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter, ByteSetter
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, NDBuffer
 
 NAME = "lithify"
+
+_decoded = _changes.Memory()
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
         missing: Iterable[str] = (),
         resolved: dict[str, Any] | None = None,
     ) -> None:
-        patterns = [int(m, 16) for m in missing]
+        patterns, effort = [int(m, 16) for m in missing], checked_effort(effort)
         if resolved is None:
             text = _native.configure(bound, codec, effort, float(scale), float(offset), patterns)
         else:
@@ -81,6 +88,8 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
             if patterns:
                 configuration["missing"] = [f"{p:#x}" for p in patterns]
             text = json.dumps(configuration | {"effort": effort})
+        # What no chunk could be encoded with is refused here.
+        _native.field_stats(np.zeros(1), text)
         object.__setattr__(self, "text", text)
 
     @classmethod
@@ -114,12 +123,25 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
     # Whole chunks.
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        return _buffer(chunk_spec, _whole(_native.decode(_bytes(chunk_bytes)), chunk_spec))
+        payload = _bytes(chunk_bytes)
+        _shape(payload, chunk_spec)
+        array = _whole(_native.decode(payload), chunk_spec)
+        if self._is_lossy:
+            _decoded.remember(bytes(payload), array, self.text, _fill(chunk_spec))
+        return _buffer(chunk_spec, array)
 
     def _encode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        array = native(chunk_array.as_numpy_array())
-        payload = _native.encode(_without_padding(array, _fill(chunk_spec)), self.text)[0]
+        array, fill = native(chunk_array.as_numpy_array()), _fill(chunk_spec)
+        if self._is_lossy:
+            pad = functools.partial(_whole, spec=chunk_spec)
+            payload = _decoded.encode(array, self.text, fill, pad, lambda a: _without_padding(a, fill))
+        else:
+            payload = _native.encode(_without_padding(array, fill), self.text)[0]
         return chunk_spec.prototype.buffer.from_bytes(payload)
+
+    @property
+    def _is_lossy(self) -> bool:
+        return not json.loads(self.text)["resolved"].get("lossless", False)
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
@@ -150,6 +172,11 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
             s == 0 and e == n for (s, e), n in zip(box, chunk_spec.shape, strict=True)
         )
         old = None if whole else await byte_setter.get(prototype=chunk_spec.prototype)
+        if old is not None and box is not None and not any(s for s, _ in box):
+            have = _shape(_bytes(old), chunk_spec)
+            if any(e < h for (_, e), h in zip(box, have, strict=True)) and await _is_all(byte_setter, box, chunk_spec):
+                # The array was larger once. What lay beyond its edge must not come back when it grows again.
+                old = None
         payload = await asyncio.to_thread(self._merge, old, chunk_array, selection, box, chunk_spec)
         if payload is None:
             await byte_setter.delete()
@@ -166,33 +193,48 @@ class Lithify(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin, ArrayBytesCode
     ) -> bytes | None:
         """The payload of a chunk of which `selection` gets a new value; None for nothing but fill."""
         new = value.as_numpy_array()
-        have: Sequence[int] = [] if old is None else _native.header(_bytes(old))["shape"]
+        have: Sequence[int] = [] if old is None else _shape(_bytes(old), spec)
+        dtype = spec.dtype.to_native_dtype()
+
+        def part() -> np.ndarray[Any, Any]:
+            """The new samples, where they are a box."""
+            array = np.empty([e - s for s, e in box or ()], dtype=dtype)
+            array[...] = new if new.ndim in (0, array.ndim) else new.reshape(array.shape)
+            return array
+
+        def whole() -> np.ndarray[Any, Any]:
+            """All that there is after the change; what was never written is the fill value, exactly."""
+            extents = spec.shape if box is None else [max(e, h) for (_, e), h in zip(box, have or [0] * len(box), strict=True)]
+            array = np.full(extents, _fill(spec), dtype=dtype)
+            if old is not None:
+                array[tuple(slice(h) for h in have)] = _native.decode(_bytes(old))
+            array[selection] = new
+            return array
+
         if box is not None and all(s == 0 for s, _ in box) and all(e >= h for (_, e), h in zip(box, have, strict=False)):
             # All that there is, is written anew; what lies beyond is outside of the array, or fill.
-            array = np.empty([e for _, e in box], dtype=spec.dtype.to_native_dtype())
-            array[...] = new if new.ndim in (0, array.ndim) else new.reshape(array.shape)
-            if not spec.config.write_empty_chunks and _buffer(spec, array).all_equal(_fill(spec)):
-                return None
-            return _native.encode(native(array), self.text)[0]
-        if old is not None and box is not None and (axis := _continues(box, have)) is not None:
-            array = np.empty([e - s for s, e in box], dtype=spec.dtype.to_native_dtype())
-            array[...] = new if new.ndim in (0, array.ndim) else new.reshape(array.shape)
-            return _native.join(axis, [_bytes(old), _native.encode(native(array), self.text)[0]])
-        extents = spec.shape if box is None else [max(e, h) for (_, e), h in zip(box, have or spec.shape, strict=True)]
-        if old is None and box is not None:
-            extents = [e for _, e in box]
-        array = np.full(extents, _fill(spec), dtype=spec.dtype.to_native_dtype())
-        if old is not None:
-            array[tuple(slice(h) for h in have)] = _native.decode(_bytes(old))
-        array[selection] = new
+            array, text = part(), self.text
+        elif old is not None and box is not None and (payload := _changes.continued(_bytes(old), box, part, self.text)):
+            return payload
+        else:
+            array, text = whole(), _changes.LOSSLESS
         if not spec.config.write_empty_chunks and _buffer(spec, array).all_equal(_fill(spec)):
             return None
-        # Lossy values must not pass through the codec again, and what was never written is the fill value, exactly.
-        return _native.encode(native(array), _native.configure("lossless", "auto", 5, 1.0, 0.0, []))[0]
+        return _native.encode(native(array), text)[0]
 
 
 def _bytes(buffer: Buffer | None) -> Any:
     return b"" if buffer is None else buffer.as_numpy_array()
+
+
+def _shape(payload: Any, spec: ArraySpec) -> Sequence[int]:
+    """The shape of what is in a payload, which may be a chunk of the array."""
+    header = _native.header(payload)
+    dtype, shape = spec.dtype.to_native_dtype().newbyteorder("="), header["shape"]
+    if header["dtype"] != dtype.name or len(shape) != len(spec.shape) or any(h > n for h, n in zip(shape, spec.shape, strict=True)):
+        what = f"{header['dtype']} {list(shape)} in an array of {dtype.name} in chunks of {list(spec.shape)}"
+        raise _native.CorruptError(f"a chunk holds {what}: it was written for another array")
+    return tuple(shape)
 
 
 def _buffer(spec: ArraySpec, array: np.ndarray[Any, Any]) -> NDBuffer:
@@ -216,7 +258,7 @@ def _without_padding(array: np.ndarray[Any, Any], fill: Any) -> np.ndarray[Any, 
     """The array without what is only fill at the ends of its dimensions; at least one sample stays."""
     same = np.isnan(array) if array.dtype.kind == "f" and np.isnan(fill) else array == fill
     if array.dtype.kind == "f" and fill == 0:
-        same &= ~np.signbit(array)
+        same &= np.signbit(array) == np.signbit(fill)
     if not array.size or not same.any():
         return array
     ends = []
@@ -255,10 +297,24 @@ def _box(selection: Any, shape: tuple[int, ...]) -> list[tuple[int, int]] | None
     return out
 
 
-def _continues(box: list[tuple[int, int]], have: Sequence[int]) -> int | None:
-    """The dimension along which a box continues a chunk of which `have` samples exist, if it does."""
-    longer = [d for d, (s, e) in enumerate(box) if (s, e) != (0, have[d])]
-    return longer[0] if len(longer) == 1 and box[longer[0]][0] == have[longer[0]] else None
+async def _is_all(byte_setter: ByteSetter, box: list[tuple[int, int]], spec: ArraySpec) -> bool:
+    """Whether a box, from the chunk's beginning on, is all of the chunk that lies inside the array.
+
+    zarr does not say; the array's metadata do, and the chunk's key. In a shard neither is at hand, and zarr itself keeps what is there.
+    """
+    if not isinstance(byte_setter, StorePath):
+        return False
+    key = re.search(rf"(?:^|/)(?:c[/.])?(\d+(?:[/.]\d+){{{len(box) - 1}}})$", byte_setter.path)
+    if key is None:
+        return False
+    root = StorePath(byte_setter.store, byte_setter.path[: key.start()])
+    if (data := await (root / "zarr.json").get(prototype=spec.prototype)) is None:
+        return False
+    shape = json.loads(data.to_bytes()).get("shape", ())
+    at = [int(i) for i in re.split("[/.]", key[1])]
+    return len(shape) == len(box) and all(
+        e >= min(size - i * n, n) for (_, e), size, i, n in zip(box, shape, at, spec.shape, strict=True)
+    )
 
 
 def _decode_parts(jobs: list[tuple[Buffer | None, Any, ArraySpec]]) -> list[NDBuffer | None]:
@@ -268,12 +324,12 @@ def _decode_parts(jobs: list[tuple[Buffer | None, Any, ArraySpec]]) -> list[NDBu
     for i, (data, selection, spec) in enumerate(jobs):
         if data is None:
             continue
+        payload = _bytes(data)
+        have = _shape(payload, spec)
         box = _box(selection, spec.shape)
         if box is None or all(s == 0 and e == n for (s, e), n in zip(box, spec.shape, strict=True)):
             whole.append(i)
             continue
-        payload = _bytes(data)
-        have = _native.header(payload)["shape"]
         high = [min(e, h) for (_, e), h in zip(box, have, strict=True)]
         count = [max(h - s, 0) for (s, _), h in zip(box, high, strict=True)]
         wanted = [e - s for s, e in box]

@@ -24,7 +24,7 @@ from dask.base import tokenize
 from dask.delayed import delayed
 
 from .. import _native
-from .._bounds import Bounds, chunk_rules, rules
+from .._bounds import Bounds, checked_effort, chunk_rules, rules
 from ._inputs import DatasetInput, FileInput, Input, grid
 from ._places import Place, begin
 from ._progress import Bar
@@ -94,7 +94,7 @@ def compress(
         If a bound cannot be kept, or if a shard is not what was written.
     """
     with client_of(client) as client:
-        job = _Job(ds, rules(bound), codec, effort, chunks, shards, variables, client, retries)
+        job = _Job(ds, rules(bound), codec, checked_effort(effort), chunks, shards, variables, client, retries)
         for path, outline in job.outlines.items():
             if outline["budget"]:
                 fix = "give abs= or range= instead (lithify.to_zarr finds what a ratio comes to), or use lithify.to_zarr"
