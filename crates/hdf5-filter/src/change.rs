@@ -12,7 +12,7 @@ use lithify_codec::{
     ChunkSpec, Codec, Part, Result, Sample, Samples, Tolerance, encode_chunk, join, match_samples, parts,
 };
 
-use crate::kept::{Kept, compare};
+use crate::kept::{Kept, compare, is_void};
 
 /// With more pieces to code, the whole chunk goes without loss.
 const MOST_PIECES: usize = 16;
@@ -97,7 +97,17 @@ fn plan<T: Sample>(
                 let (mut start, mut count) = (vec![0; extents.len()], extents.to_vec());
                 (start[axis], count[axis]) = (i, 1);
                 let [old, new] = [before, after].map(|x| crop(x, extents, &start, &count));
-                if compare(&old, &new, &count, void).0 == Kept::Nothing { How::Lossy } else { How::Exact }
+                // What is kept along another dimension is kept here, however little of it lies in this slice.
+                let crosses = (0..extents.len()).filter(|d| *d != axis).any(|d| {
+                    let across = |j: usize| {
+                        let (mut start, mut line) = (vec![0; extents.len()], count.clone());
+                        (start[d], line[d]) = (j, 1);
+                        crop(&old, &count, &start, &line)
+                    };
+                    (0..extents[d]).any(|j| same[d][j] && across(j).iter().any(|v| !is_void(*v, void)))
+                });
+                let new = !crosses && compare(&old, &new, &count, void).0 == Kept::Nothing;
+                if new { How::Lossy } else { How::Exact }
             })
             .collect();
         for (k, part) in parts.iter().enumerate() {

@@ -1,10 +1,10 @@
 //! Whether samples are those of a chunk that was read before, changed in part, or others that agree with them here and there.
 
-use lithify_codec::Sample;
 use lithify_codec::block::strides;
+use lithify_codec::{Sample, Samples};
 
 /// So many telling samples that agree, in slices that agree one after another, do not agree by chance.
-pub(crate) const TELLING: usize = 8;
+const TELLING: usize = 8;
 /// Nor does one in so many of all telling samples.
 const ONE_IN: usize = 20;
 
@@ -15,13 +15,29 @@ pub(crate) fn is_void<T: Sample>(v: T, void: &[u64]) -> bool {
 
 /// Whether it says anything that sample `i` is found again: it was measured, is not 0, and differs from those beside it. Constant and
 /// clipped fields agree with others over wide areas.
-pub(crate) fn is_telling<T: Sample>(x: &[T], i: usize, void: &[u64]) -> bool {
+fn is_telling<T: Sample>(x: &[T], i: usize, void: &[u64]) -> bool {
     let bits = x[i].to_bits();
     let other = |v: Option<&T>| v.is_none_or(|v| v.to_bits() != bits);
     x[i] != T::default()
         && other(i.checked_sub(1).and_then(|i| x.get(i)))
         && other(x.get(i + 1))
         && !is_void(x[i], void)
+}
+
+/// What it counts that sample `i` is found again: telling ones far more than others.
+pub(crate) fn weight<T: Sample>(x: &[T], i: usize, void: &[u64]) -> u32 {
+    match (is_telling(x, i, void), is_void(x[i], void)) {
+        (true, _) => 64,
+        (_, false) => 1,
+        _ => 0,
+    }
+}
+
+/// How much of `old` is found in `new`.
+pub(crate) fn alike<T: Sample>(old: &Samples, new: &[T], void: &[u64]) -> u64 {
+    let Some(old) = T::slice(old) else { return 0 };
+    let same = (0..old.len().min(new.len())).filter(|&i| old[i].to_bits() == new[i].to_bits());
+    same.map(|i| u64::from(weight(old, i, void))).sum()
 }
 
 /// What of a chunk, or of a slice of it, came back.

@@ -92,7 +92,8 @@ fn one_step_after_another() {
         assert!(stored.error() > 0.0 && stored.error() <= most, "{bound}: {}", stored.error());
         let mut once = Stored::new(params);
         once.write(&x, |_| true);
-        assert!(stored.size() < 2 * once.size(), "{bound}: {} of {}", stored.size(), once.size());
+        // Each step has a header of its own.
+        assert!(stored.size() < 2 * once.size() + 10 * 64, "{bound}: {} of {}", stored.size(), once.size());
     }
 }
 
