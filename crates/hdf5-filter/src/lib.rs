@@ -10,8 +10,11 @@
 //! # Parameters
 //! [`params`]: what users give, and what is added to it when a dataset is created.
 
+mod change;
 pub mod chunk;
 mod hdf5;
+mod kept;
+mod memory;
 pub mod params;
 pub mod plugin;
 
