@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_codec::{Sample, Samples, match_samples};
 
-use crate::kept::{is_void, weight};
+use crate::kept::weight;
 
 /// Far more than HDF5 keeps of decoded chunks by itself: payloads are small.
 const MOST_BYTES: usize = 256 << 20;
 /// Of more samples than that, only one in up to [`APART`] is kept.
 const ENOUGH: usize = 4096;
 const APART: usize = 16;
+/// With fewer marks than that, as where little was written yet, every sample is one.
+const FEW: usize = 256;
 /// So many chunks are looked at closely: those most alike, and no worse than half the best.
 const CLOSELY: usize = 3;
 
@@ -39,13 +41,22 @@ struct Mark {
 impl Chunk {
     /// `None` if there is nothing in `x` to find it by.
     fn new<T: Sample>(params: Vec<u32>, payload: &[u8], x: &[T], void: &[u64]) -> Option<Self> {
-        let places = || (0..x.len()).filter(|&i| !is_void(x[i], void));
-        let apart = (places().count() / ENOUGH).clamp(1, APART);
-        // Not in a regular pattern, lest all lie in a few columns (Knuth's multiplicative hashing).
-        let chosen = places().filter(|i| ((*i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % apart == 0);
-        let mark = |i| Some(Mark { at: u32::try_from(i).ok()?, digest: digest(x[i]), weight: weight(x, i, void) });
-        let marks: Vec<Mark> = chosen.filter_map(mark).collect();
+        let marks = |apart: usize| -> Vec<Mark> {
+            // Not in a regular pattern, lest all lie in a few columns (Knuth's multiplicative hashing).
+            let chosen = |i: &usize| ((*i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % apart == 0;
+            let mark = |i| Some(Mark { at: u32::try_from(i).ok()?, digest: digest(x[i]), weight: weight(x, i, void) });
+            (0..x.len()).filter(chosen).filter_map(mark).filter(|m| m.weight > 0).collect()
+        };
+        // The same places in all chunks of a shape, or what a chunk was before might seem to agree better than what it is.
+        let apart = (x.len() / ENOUGH).clamp(1, APART);
+        let sparse = marks(apart);
+        let (apart, marks) = if sparse.len() < FEW { (1, marks(1)) } else { (apart, sparse) };
         (!marks.is_empty()).then(|| Self { params, payload: payload.into(), marks, apart })
+    }
+
+    /// Weight of the marks that pass, for all samples that they stand for.
+    fn weight(&self, passes: impl Fn(&Mark) -> bool) -> u64 {
+        self.marks.iter().filter(|m| passes(m)).map(|m| u64::from(m.weight)).sum::<u64>() * self.apart as u64
     }
 
     fn n_bytes(&self) -> usize {
@@ -90,17 +101,13 @@ impl Memory {
     }
 
     fn find(&self, params: &[u32], x: &Samples) -> Vec<Arc<[u8]>> {
-        let alike = |chunk: &Chunk| -> u64 {
-            let found =
-                |m: &&Mark| match_samples!(x, v => v.get(m.at as usize).is_some_and(|v| digest(*v) == m.digest));
-            chunk.marks.iter().filter(found).map(|m| u64::from(m.weight)).sum::<u64>() * chunk.apart as u64
-        };
+        let is_there = |m: &Mark| match_samples!(x, v => v.get(m.at as usize).is_some_and(|v| digest(*v) == m.digest));
         let known = self.chunks.iter().filter(|c| c.params == params);
-        let mut found: Vec<_> = known.map(|c| (alike(c), &c.payload)).filter(|(n, _)| *n > 0).collect();
-        // Stable: of equals, the one read last.
-        found.sort_by_key(|(n, _)| Reverse(*n));
+        let mut found: Vec<_> = known.map(|c| (c.weight(is_there), c)).filter(|(n, _)| *n > 0).collect();
+        // Of those that agree as well, the one that has least besides; then the one read last, since the order stays.
+        found.sort_by_cached_key(|(n, c)| (Reverse(*n), c.weight(|_| true)));
         let best = found.first().map_or(0, |(n, _)| *n);
-        found.into_iter().take(CLOSELY).filter(|(n, _)| n * 2 >= best).map(|(_, payload)| payload.clone()).collect()
+        found.into_iter().take(CLOSELY).filter(|(n, _)| n * 2 >= best).map(|(_, c)| c.payload.clone()).collect()
     }
 }
 

@@ -60,32 +60,34 @@ def _continues(box: Box, have: Sequence[int]) -> int | None:
 
 @dataclass(frozen=True)
 class Print:
-    """What an array is known by: its outermost slices, and samples of it."""
+    """What an array is known by: hashes of its outermost slices along each dimension, and samples of it; 0 for what does not count."""
 
-    edges: tuple[int, ...]
+    edges: NDArray[np.uint64]
     probes: Array
 
     @classmethod
     def of(cls, array: Array, fill: Any) -> Print:
         counts = _counts(array, fill)
         bits = _bits(array)
-        edges = []
+        edges = np.zeros((array.ndim, 2), "u8")
         for d in range(array.ndim):
             used = np.flatnonzero(counts.any(axis=_others(array, d)))
-            for i in used[[0, -1]] if used.size else ():
+            for end, i in enumerate(used[[0, -1]] if used.size else ()):
                 kept = bits.take(i, axis=d)[counts.take(i, axis=d)].astype("u8")
                 kept *= np.uint64(0x9E3779B97F4A7C15)
                 kept ^= kept >> np.uint64(29)
-                edges.append(int((kept * np.uint64(0xBF58476D1CE4E5B9)).sum(dtype="u8")))
+                edges[d, end] = (kept * np.uint64(0xBF58476D1CE4E5B9)).sum(dtype="u8")
         at = _positions(array.size)
-        return cls(tuple(edges), np.where(counts.ravel()[at], bits.ravel()[at], 0))
+        return cls(edges.ravel(), np.where(counts.ravel()[at], bits.ravel()[at], 0))
 
-    def resembles(self, other: Print) -> bool:
-        """Whether a closer look is worth while."""
-        if any(a == b for a, b in zip(self.edges, other.edges, strict=False)):
-            return True
-        n = np.count_nonzero(self.probes)
-        return bool(np.count_nonzero((self.probes == other.probes) & (self.probes != 0)) > n * SHARE / 4)
+    def resembles(self, others: Sequence[Print]) -> NDArray[np.bool_]:
+        """At which a closer look is worth while."""
+        edges = np.stack([o.edges for o in others])
+        probes = np.stack([o.probes for o in others])
+        n_alike = np.count_nonzero((probes == self.probes) & (self.probes != 0), axis=1)
+        alike: NDArray[np.bool_] = ((edges == self.edges) & (self.edges != 0)).any(axis=1)
+        alike |= n_alike > np.count_nonzero(self.probes) * SHARE / 4
+        return alike
 
 
 def as_it_is(array: Array) -> Array:
@@ -146,12 +148,10 @@ class Memory:
             known = [(payload, of) for (k, payload), of in reversed(self._chunks.items()) if k == kind]
         if not known:
             return None
-        mine = Print.of(array, fill)
-        for payload, of in known:
-            if mine.resembles(of):
-                same = _bits(array) == _bits(pad(_native.decode(payload)))
-                if _keeps(array, same, _counts(array, fill)):
-                    return payload, same
+        for i in np.flatnonzero(Print.of(array, fill).resembles([of for _, of in known])):
+            same = _bits(array) == _bits(pad(_native.decode(known[i][0])))
+            if _keeps(array, same, _counts(array, fill)):
+                return known[i][0], same
         return None
 
 
