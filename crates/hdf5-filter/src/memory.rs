@@ -43,7 +43,8 @@ impl Chunk {
     fn new<T: Sample>(params: Vec<u32>, payload: &[u8], x: &[T], void: &[u64]) -> Option<Self> {
         let marks = |apart: usize| -> Vec<Mark> {
             // Not in a regular pattern, lest all lie in a few columns (Knuth's multiplicative hashing).
-            let chosen = |i: &usize| ((*i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % apart == 0;
+            let place = |i: usize| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let chosen = |i: &usize| place(*i).is_multiple_of(apart as u64);
             let mark = |i| Some(Mark { at: u32::try_from(i).ok()?, digest: digest(x[i]), weight: weight(x, i, void) });
             (0..x.len()).filter(chosen).filter_map(mark).filter(|m| m.weight > 0).collect()
         };
