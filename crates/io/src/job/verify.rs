@@ -98,11 +98,11 @@ fn one(
                     Value::Null
                 }
             };
-            let result = coded(store, original, path, v, &layout.chunk, &certificate, &mut verdict, context);
-            if let Err(e @ (Error::Codec(_) | Error::Corrupt { .. })) = result {
-                verdict.problems.push(e.to_string());
-            } else {
-                result?;
+            match coded(store, original, path, v, &layout.chunk, &certificate, &mut verdict, context) {
+                // That a model is not at hand says nothing of the data.
+                Err(e @ Error::Codec(lithify_codec::Error::Model { .. })) => return Err(e),
+                Err(e @ (Error::Codec(_) | Error::Corrupt { .. })) => verdict.problems.push(e.to_string()),
+                done => done?,
             }
         }
         None => standard(store, original, path, v, &mut verdict)?,

@@ -267,7 +267,8 @@ impl ZarrWriter {
         }
         if self.arrays.values().any(|a| matches!(a.kind, Kind::Coded(_))) {
             // A reader without our codec refuses consolidated metadata as a whole, and with them the arrays it could open.
-            root["attributes"][MODEL]["order"] = self.nodes.keys().cloned().collect();
+            let data = self.nodes.keys().filter(|path| path.split('/').next() != Some(learned::GROUP));
+            root["attributes"][MODEL]["order"] = data.cloned().collect();
         } else {
             root["consolidated_metadata"] = json!({"kind": "inline", "must_understand": false, "metadata": self.nodes});
         }
