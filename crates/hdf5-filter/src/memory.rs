@@ -133,7 +133,9 @@ mod tests {
         let most = 3 * chunk(1, 0, &x(0)).n_bytes() + 100;
         for k in [0, 1, 2, 0, 3] {
             memory.put(chunk(1, k, &x(k)), most);
-            assert!(memory.n_bytes <= most && memory.n_bytes == memory.chunks.iter().map(Chunk::n_bytes).sum());
+            assert!(
+                memory.n_bytes <= most && memory.n_bytes == memory.chunks.iter().map(Chunk::n_bytes).sum::<usize>()
+            );
         }
         let found = |params, k| memory.find(&[params], &Samples::F32(x(k))).first().map(|p| p[0]);
         assert_eq!([0, 1, 2, 3].map(|k| found(1, k)), [Some(0), None, Some(2), Some(3)]);
