@@ -17,9 +17,9 @@ impl Grid {
         Self { shape: shape.to_vec(), globe: globe && shape.len() >= 2 }
     }
 
-    /// Of a sample.
+    /// Of a sample. Without dimensions it still has one, which is 0.
     pub fn n_coordinates(&self) -> usize {
-        self.shape.len() + usize::from(self.globe)
+        (self.shape.len() + usize::from(self.globe)).max(1)
     }
 
     /// Samples in the last two dimensions.

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn bounds_hold_and_parts_are_parts() {
-        let shapes: &[&[usize]] = &[&[1], &[7], &[40, 50], &[3, 1, 17, 19], &[2, 2, 2, 9, 11]];
+        let shapes: &[&[usize]] = &[&[], &[1], &[7], &[40, 50], &[3, 1, 17, 19], &[2, 2, 2, 9, 11]];
         for (i, shape) in shapes.iter().enumerate() {
             let x = field(shape);
             for spec in ["width=8,layers=2", "fourier=1,layers=1,width=12", "globe=1,width=4"] {
