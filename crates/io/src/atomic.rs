@@ -4,12 +4,12 @@
 //!   one step, so that there is a whole store under the name at any moment, whenever the process ends. What has the temporary name
 //!   after that is the old one, and goes.
 //! - Whoever builds holds a lock on what it builds; whoever changes a store, on the store itself. Locks (`flock`) end with their
-//!   process: a temporary that nobody has locked was left behind and is removed by the next writer ([`sweep`]).
+//!   process: a temporary that nobody has locked was left behind and is removed by the next writer.
 //! - Where the file system cannot exchange two names, a directory is moved aside first, to `.NAME.XXXXXX.old`, and for a moment
 //!   there is nothing under the name. That one is never removed unless the new store has its place.
 
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io::{ErrorKind, Result as IoResult};
+use std::io::{ErrorKind, Result as IoResult, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
@@ -126,6 +126,18 @@ pub(crate) fn file_for(path: &Path) -> Result<NamedTempFile> {
             Ok(()) | Err(TryLockError::Error(_)) => return Ok(file),
         }
     }
+}
+
+/// Writes the file at `path`, whole or not at all; what was there is replaced.
+///
+/// # Errors
+/// [`Error::Io`]; then what was there is in its place.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    sweep(path);
+    let mut file = file_for(path)?;
+    file.write_all(bytes).map_err(Error::io(path))?;
+    let (_lock, new) = file.keep().map_err(|e| Error::io(path)(e.error))?;
+    replace(&new, path)
 }
 
 /// The folder of `path`, and what the names of its temporaries begin with.

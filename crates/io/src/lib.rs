@@ -1,6 +1,6 @@
 //! Files to arrays with names, units and missing values, and back.
 
-mod atomic;
+pub mod atomic;
 pub mod coded;
 pub mod error;
 pub mod formats;

@@ -3,7 +3,6 @@
 //! # On the wire tensors `w/NAME`, `m/NAME`, `v/NAME`, `best/NAME`; metadata `lithify-checkpoint`: configuration and history as JSON
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use burn_tensor::Tensor;
@@ -40,7 +39,7 @@ struct Head {
 /// Writes whole or not at all.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Files`] if it cannot be written.
 pub fn write(
     path: &Path,
     config: &Config,
@@ -73,19 +72,7 @@ pub fn write(
         serde_json::to_string(&Head { config: config.clone(), history: history.clone() }).map_err(|e| corrupt(&e))?;
     let bytes =
         safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_string(), head)]))).map_err(|e| corrupt(&e))?;
-    whole(path, &bytes)
-}
-
-/// Writes a file under a temporary name beside its own, then renames it.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(path))?;
-    file.write_all(bytes).map_err(Error::io(path))?;
-    file.persist(path).map_err(|e| Error::io(path)(e.error))?;
-    Ok(())
+    Ok(lithify_io::atomic::write(path, &bytes)?)
 }
 
 /// Reads a checkpoint of the same configuration (but for how long it runs); `like` has the weights' shapes.

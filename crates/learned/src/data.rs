@@ -62,7 +62,7 @@ impl Corpus {
     ///
     /// # Errors
     /// [`Error::Data`] if nothing matches, images differ in their bands, or no place is left on one of the sides;
-    /// [`Error::Read`] if a file cannot be read.
+    /// [`Error::Files`] if a file cannot be read.
     pub fn read(pattern: &str, data: &Data, volume: bool, quality: &str) -> Result<Self> {
         let files = expand(pattern)?;
         let place = match data.place.as_str() {

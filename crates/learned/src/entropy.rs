@@ -214,21 +214,21 @@ impl Entropy {
                 Ok(Coded { y_hat: u * 2.0 - 1.0, bits, loss: None })
             }
             Self::Factorized(channels) => {
-                let bits = channels.bits(quantize::for_rate(y.clone(), &mut noise), params)?.sum();
-                Ok(Coded { y_hat: quantize::round(y), bits, loss: None })
+                let y_hat = quantize::cheaper(y.clone(), |v| channels.bits(v, params))?;
+                let bits = channels.bits(quantize::for_rate(y, &y_hat, &mut noise), params)?.sum();
+                Ok(Coded { y_hat, bits, loss: None })
             }
             Self::Estimated => {
-                let noisy = quantize::for_rate(y.clone(), &mut noise);
-                // What the encoder would measure of each channel of each image.
-                // Rounding, and noise, add a twelfth to the variance.
-                let variance = noisy.clone().square().mean_dims(&[2, 3, 4]) - 1.0 / 12.0;
-                let deviation = variance.clamp_min(1e-4).sqrt();
-                let index = (deviation / model::SCALES.0).log() / likelihood::scale_step();
+                let bits =
+                    |v: Tensor<5>, index: Tensor<5>| likelihood::scaled(v, index, model::Distribution::Laplacian);
+                let first = measured(quantize::round(y.clone()));
+                let y_hat = quantize::cheaper(y.clone(), |v| Ok(bits(v, first.clone())))?;
+                let seen = quantize::for_rate(y.clone(), &y_hat, &mut noise);
                 let [n, c, ..] = y.dims();
                 // Each scale is written, too.
                 let scales = f64::from(model::N_SCALES.ilog2()) * (n * c) as f64;
-                let bits = likelihood::scaled(noisy, index, model::Distribution::Laplacian).sum() + scales;
-                Ok(Coded { y_hat: quantize::round(y), bits, loss: None })
+                let bits = bits(seen.clone(), measured(seen)).sum() + scales;
+                Ok(Coded { y_hat, bits, loss: None })
             }
             Self::Hyperprior(h) => h.code(y, params, noise),
         }
@@ -238,8 +238,9 @@ impl Entropy {
 impl Hyperprior {
     fn code(&self, y: Tensor<5>, params: &Params, mut noise: Noise<'_>) -> Result<Coded> {
         let z = forward::run(&self.h_a, params, y.clone(), None)?;
-        let mut bits = self.z.bits(quantize::for_rate(z.clone(), &mut noise), params)?.sum();
-        let features = forward::run(&self.h_s, params, quantize::round(z), None)?;
+        let z_hat = quantize::round(z.clone());
+        let mut bits = self.z.bits(quantize::for_rate(z, &z_hat, &mut noise), params)?.sum();
+        let features = forward::run(&self.h_s, params, z_hat, None)?;
         let mut known = y.zeros_like();
         for pass in &self.passes {
             let parameters = match &pass.net {
@@ -248,7 +249,7 @@ impl Hyperprior {
             };
             let [a, b] = pass.channels;
             let here = y.clone().narrow(1, a, b - a);
-            let (hat, cost) = self.symbols(here, parameters, &mut noise);
+            let (hat, cost) = self.symbols(here, parameters, &mut noise)?;
             let (hat, cost) = match positions(pass.positions, hat.dims(), &hat) {
                 None => (hat, cost),
                 Some(mask) => (hat * mask.clone(), cost * mask),
@@ -260,28 +261,34 @@ impl Hyperprior {
     }
 
     /// y_hat of a pass' channels, and bits.
-    fn symbols(&self, y: Tensor<5>, parameters: Tensor<5>, noise: &mut Noise<'_>) -> (Tensor<5>, Tensor<5>) {
+    fn symbols(&self, y: Tensor<5>, parameters: Tensor<5>, noise: &mut Noise<'_>) -> Result<(Tensor<5>, Tensor<5>)> {
         let n = y.dims()[1];
         let part = |i: usize| parameters.clone().narrow(1, i * n, n);
         if self.distribution == model::Distribution::Bernoulli {
             let u = quantize::bit(y);
-            return (u.clone() * 2.0 - 1.0, likelihood::bernoulli(u, part(0)));
+            return Ok((u.clone() * 2.0 - 1.0, likelihood::bernoulli(u, part(0))));
         }
         if self.components > 1 {
             let k = self.components;
             let parts = |from: usize| (from..from + k).map(part).collect::<Vec<_>>();
-            let cost = likelihood::mixture(quantize::for_rate(y.clone(), noise), &parts(0), &parts(k), &parts(2 * k));
-            return (quantize::round(y), cost);
+            let hat = quantize::round(y.clone());
+            let cost = quantize::for_rate(y, &hat, noise);
+            return Ok((hat, likelihood::mixture(cost, &parts(0), &parts(k), &parts(2 * k))));
         }
-        if !self.mean {
-            let cost = likelihood::scaled(quantize::for_rate(y.clone(), noise), part(0), self.distribution);
-            return (quantize::round(y), cost);
-        }
-        let (mean, index) = (part(0), part(1));
+        let (mean, index) = if self.mean { (part(0), part(1)) } else { (y.zeros_like(), part(0)) };
+        let bits = |v: Tensor<5>| likelihood::scaled(v, index.clone(), self.distribution);
         let rest = y - mean.clone();
-        let cost = likelihood::scaled(quantize::for_rate(rest.clone(), noise), index, self.distribution);
-        (quantize::round(rest) + mean, cost)
+        let hat = quantize::cheaper(rest.clone(), |v| Ok(bits(v)))?;
+        let cost = bits(quantize::for_rate(rest, &hat, noise));
+        Ok((hat + mean, cost))
     }
+}
+
+/// Index of the scale that an encoder would measure of each channel of each image.
+fn measured(v: Tensor<5>) -> Tensor<5> {
+    // Rounding, and noise, add a twelfth to the variance.
+    let variance = v.square().mean_dims(&[2, 3, 4]) - 1.0 / 12.0;
+    (variance.clamp_min(1e-4).sqrt() / model::SCALES.0).log() / likelihood::scale_step()
 }
 
 /// 1 at the positions, by depth + row + column.

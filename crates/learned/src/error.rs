@@ -23,9 +23,9 @@ pub enum Error {
     /// The loss is no longer a number.
     #[error("the loss at step {0} is not a number; lower train.rate")]
     Diverged(usize),
-    /// Reading data.
+    /// Reading data, writing results.
     #[error(transparent)]
-    Read(#[from] lithify_io::Error),
+    Files(#[from] lithify_io::Error),
     /// Building or coding with a model.
     #[error(transparent)]
     Codec(#[from] lithify_codec::Error),

@@ -31,6 +31,11 @@ pub struct Point {
     pub right: Option<f64>,
 }
 
+/// Geometric mean of the rates' losses: a per cent at one rate is worth one at another.
+pub fn mean_loss(points: &[Point]) -> f64 {
+    (points.iter().map(|p| p.loss.ln()).sum::<f64>() / points.len().max(1) as f64).exp()
+}
+
 /// All rates on the given tiles, from few bits to many.
 ///
 /// # Errors

@@ -63,7 +63,7 @@ pub fn model(codec: &Codec, corpus: &Corpus, points: &[Point]) -> Result<Model> 
     };
     for (name, tensor) in params.portable() {
         if used.contains(&name) {
-            tensors.insert(name, tensor);
+            tensors.insert(name, halved(tensor));
         }
     }
     let gains = match config.quantizer.kind {
@@ -101,6 +101,14 @@ pub fn model(codec: &Codec, corpus: &Corpus, points: &[Point]) -> Result<Model> 
         training: serde_json::to_value(config).unwrap_or_default(),
     };
     Ok(Model::new(card, tensors)?)
+}
+
+/// Matrices and kernels in half precision; what is one number for a channel counts for more and takes little room.
+fn halved(t: portable::Tensor) -> portable::Tensor {
+    match &t.data {
+        portable::Data::F32(v) if t.shape.len() > 1 => portable::Tensor::f16(&t.shape, v),
+        _ => t,
+    }
 }
 
 fn factorized(channels: &PerChannel, params: &Params, tensors: &mut portable::Tensors) -> Result<model::Entropy> {

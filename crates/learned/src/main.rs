@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use burn_tensor::Device;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use lithify_learned::checkpoint::whole;
+use lithify_io::atomic;
 use lithify_learned::config::Config;
 use lithify_learned::data::Corpus;
+use lithify_learned::evaluate::mean_loss;
 use lithify_learned::train::{History, Observer, train};
 use lithify_learned::{Error, coded, export, plot};
 
@@ -100,7 +101,7 @@ fn run(cli: &Cli) -> Result<()> {
     let points = points.map_or(&[][..], |p| p.1.as_slice());
     let model = export::model(&trained.codec, &corpus, points)?;
     let coded = coded::measure(&model, &corpus, &corpus.held_out(config.train.eval_tiles, config.eval_tile()))?;
-    whole(&cli.out, model.as_bytes())?;
+    atomic::write(&cli.out, model.as_bytes())?;
     plot::curves(&beside(&cli.out, "curves.png"), &trained.history)?;
     plot::rates(&beside(&cli.out, "rates.png"), points)?;
     if cli.json {
@@ -119,10 +120,6 @@ fn run(cli: &Cli) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn mean_loss(points: &[lithify_learned::evaluate::Point]) -> f64 {
-    points.iter().map(|p| p.loss).sum::<f64>() / points.len().max(1) as f64
 }
 
 fn device(on: On) -> Result<Device, Error> {

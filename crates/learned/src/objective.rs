@@ -8,6 +8,7 @@
 use burn_tensor::ops::ConvOptions;
 use burn_tensor::{Device, Tensor, activation, module};
 use lithify_codec::learned::model::Model;
+use lithify_codec::learned::tensor::Data;
 
 use crate::codec::Output;
 use crate::config::{self, ObjectiveKind};
@@ -113,7 +114,7 @@ impl Objective {
 fn of_model(model: &Model, device: &Device) -> Params {
     let mut params = Params::new(device);
     for (name, t) in model.tensors() {
-        if let lithify_codec::learned::tensor::Data::F32(v) = &t.data {
+        if let Data::F32(v) | Data::F16(v) = &t.data {
             params.set(name, &t.shape, v.clone());
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lithify_io::atomic;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
@@ -18,7 +19,7 @@ type Series = (String, Vec<(f64, f64)>);
 /// Loss over steps: while training, and on held-out places at each rate.
 ///
 /// # Errors
-/// [`Error::Io`] if the picture cannot be written.
+/// [`Error::Files`] if the picture cannot be written.
 pub fn curves(path: &Path, history: &History) -> Result<()> {
     let mut series: Vec<Series> = vec![("training".into(), history.train.iter().map(|t| (t.0 as f64, t.3)).collect())];
     let rates = history.held_out.first().map_or(0, |h| h.1.len());
@@ -33,7 +34,7 @@ pub fn curves(path: &Path, history: &History) -> Result<()> {
 /// Decibels over bits per sample.
 ///
 /// # Errors
-/// [`Error::Io`] if the picture cannot be written.
+/// [`Error::Files`] if the picture cannot be written.
 pub fn rates(path: &Path, points: &[Point]) -> Result<()> {
     let series = vec![("held-out places".into(), points.iter().map(|p| (p.bits_per_sample, p.psnr_db)).collect())];
     draw(path, "Rate and distortion", ("bits per sample", "PSNR / dB"), &series)
@@ -45,13 +46,12 @@ fn draw(path: &Path, title: &str, (x, y): (&str, &str), series: &[Series]) -> Re
         .map_err(|_| failed("the embedded font cannot be read".into()))?;
     let mut pixels = vec![255_u8; SIZE.0 as usize * SIZE.1 as usize * 3];
     into(&mut pixels, title, (x, y), series).map_err(|e| failed(e.to_string()))?;
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".plot").suffix(".png").tempfile_in(dir).map_err(Error::io(path))?;
-    let mut png = BitMapBackend::new(file.path(), SIZE);
-    png.blit_bitmap((0, 0), SIZE, &pixels).and_then(|()| png.present()).map_err(|e| failed(e.to_string()))?;
-    drop(png);
-    file.persist(path).map_err(|e| Error::io(path)(e.error))?;
-    Ok(())
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Rgb);
+    let written = encoder.write_header().and_then(|mut w| w.write_image_data(&pixels));
+    written.map_err(|e| failed(e.to_string()))?;
+    Ok(atomic::write(path, &bytes)?)
 }
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;

@@ -6,6 +6,7 @@
 //! learning, 2017, doi:10.48550/arXiv.1711.00937
 
 use burn_tensor::{Tensor, activation};
+use lithify_codec::learned::latents::WORTH;
 
 use crate::config;
 use crate::error::Result;
@@ -20,10 +21,24 @@ pub fn round(x: Tensor<5>) -> Tensor<5> {
     x.clone() + (rounded - x.detach())
 }
 
-/// What the rate is estimated from: values with noise, or rounded ones.
-pub fn for_rate(x: Tensor<5>, noise: &mut Noise<'_>) -> Tensor<5> {
+/// What encoders choose: the nearest whole number, or the next one towards 0 where bits and error together are less for that; with the
+/// gradient of the values.
+///
+/// # Errors
+/// Those of `bits`.
+pub fn cheaper(x: Tensor<5>, bits: impl Fn(Tensor<5>) -> Result<Tensor<5>>) -> Result<Tensor<5>> {
+    let fixed = x.clone().detach();
+    let nearest = fixed.clone().round();
+    let lower = nearest.clone() - nearest.clone().sign();
+    let cost = |s: &Tensor<5>| -> Result<_> { Ok(bits(s.clone())? + (fixed.clone() - s.clone()).square() * WORTH) };
+    let spared = cost(&lower)?.lower(cost(&nearest)?).float();
+    Ok(x + (nearest.clone() + (lower - nearest) * spared - fixed))
+}
+
+/// What the rate is estimated from: values with noise, or those quantized.
+pub fn for_rate(x: Tensor<5>, quantized: &Tensor<5>, noise: &mut Noise<'_>) -> Tensor<5> {
     match noise {
-        None => round(x),
+        None => quantized.clone(),
         Some(rng) => {
             let shape = x.dims();
             let u = (0..shape.iter().product::<usize>()).map(|_| rng.f32() - 0.5).collect();

@@ -28,7 +28,7 @@ pub struct History {
     pub held_out: Vec<(usize, Vec<Point>)>,
     /// Evaluations since the best one.
     pub without_gain: usize,
-    /// The best one's loss, the mean over the rates.
+    /// The best one's loss, by [`evaluate::mean_loss`].
     pub best: Option<f64>,
 }
 
@@ -100,7 +100,7 @@ pub fn train(
         // A stopped run is not evaluated here: it goes on as if it had not been stopped.
         if history.step.is_multiple_of(t.every) || history.step == t.steps {
             let points = evaluate::points(&codec, &objective, &tiles, range)?;
-            let loss = points.iter().map(|p| p.loss).sum::<f64>() / points.len().max(1) as f64;
+            let loss = evaluate::mean_loss(&points);
             history.held_out.push((history.step, points));
             if history.best.is_none_or(|b| loss < b) {
                 (history.best, history.without_gain) = (Some(loss), 0);
@@ -152,6 +152,8 @@ fn one_step(
     if let Some(more) = out.loss {
         loss = loss + more * lambda;
     }
+    // Fine rates have large losses; relative to its own size each rate's gain counts alike.
+    let loss = loss.clone() / loss.detach();
     let value = |t: burn_tensor::Tensor<1>| floats(t).first().map_or(f64::NAN, |v| f64::from(*v));
     let values = [value(bits), value(distortion)];
     let mut grads = loss.backward();

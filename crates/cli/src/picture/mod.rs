@@ -64,14 +64,7 @@ pub struct Panels<'a> {
 /// If the sizes do not agree, or the file cannot be written.
 pub fn draw(panels: &Panels<'_>, path: &Path) -> Result<()> {
     let bytes = render(panels)?;
-    let name = path.file_name().context("a picture needs a file name")?;
-    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.with_context(|| format!("cannot write the picture {}", path.display()))
+    lithify_io::atomic::write(path, &bytes).with_context(|| format!("cannot write the picture {}", path.display()))
 }
 
 fn render(panels: &Panels<'_>) -> Result<Vec<u8>> {

@@ -17,6 +17,10 @@ use crate::error::Result;
 pub trait SymbolCoder {
     /// Under a table.
     fn symbol(&mut self, table: &Table, symbol: i32) -> i32;
+    /// A real value under a table: the symbol near it that bits and error together are least for.
+    fn value(&mut self, table: &Table, value: f32) -> i32 {
+        self.symbol(table, near(table, value))
+    }
     /// Under a mixture.
     fn mixed(&mut self, mixture: &Mixture, components: &[Component], symbol: i32) -> i32;
     /// The lowest `n <= 16` bits of `value`.
@@ -40,6 +44,9 @@ impl SymbolCoder for MultiEncoder {
 
 impl SymbolCoder for MultiDecoder<'_> {
     fn symbol(&mut self, table: &Table, _: i32) -> i32 {
+        table.decode(self)
+    }
+    fn value(&mut self, table: &Table, _: f32) -> i32 {
         table.decode(self)
     }
     fn mixed(&mut self, mixture: &Mixture, components: &[Component], _: i32) -> i32 {
@@ -155,7 +162,8 @@ impl Latents {
             Probabilities::Factorized(tables) => {
                 let mut symbols = self.symbols_of(y, lengths.y)?;
                 let n = symbols.per_channel().max(1);
-                for (v, table) in symbols.data.chunks_mut(n).zip(tables) {
+                for (c, (v, table)) in symbols.data.chunks_mut(n).zip(tables).enumerate() {
+                    self.cheaper(table, v, y, c);
                     v.iter_mut().for_each(|s| *s = coder.symbol(table, *s));
                 }
                 self.values(&symbols)
@@ -163,7 +171,8 @@ impl Latents {
             Probabilities::Estimated(distribution, tables) => {
                 let mut symbols = self.symbols_of(y, lengths.y)?;
                 let n = symbols.per_channel().max(1);
-                for v in symbols.data.chunks_mut(n) {
+                for (c, v) in symbols.data.chunks_mut(n).enumerate() {
+                    self.cheaper(&tables[estimate(*distribution, v)], v, y, c);
                     let i = coder.raw(estimate(*distribution, v) as u32, 6) as usize;
                     v.iter_mut().for_each(|s| *s = coder.symbol(&tables[i % N_SCALES], *s));
                 }
@@ -185,6 +194,14 @@ impl Latents {
             Words::Vector(shape, words) => nearest(*shape, words, y, &mut symbols),
         }
         Ok(symbols)
+    }
+
+    /// Encoder only: symbols of channel `c` that are cheaper than the nearest ones, where there is a choice.
+    fn cheaper(&self, table: &Table, symbols: &mut [i32], y: Option<&Activation<f32>>, c: usize) {
+        if let (Words::Uniform, Some(y)) = (&self.quantizer, y) {
+            let y = &y.data[c * symbols.len()..];
+            symbols.iter_mut().zip(y).for_each(|(s, y)| *s = near(table, *y));
+        }
     }
 
     fn values(&self, symbols: &Activation<i32>) -> Result<Activation<f32>> {
@@ -223,6 +240,18 @@ impl Lengths {
         let by = |down: [usize; 3]| [0, 1, 2].map(|a| input[a] / down[a]);
         Self { y: by(model.lengths().y_down), z: by(model.lengths().z_down) }
     }
+}
+
+/// Bits that a squared error of one step is worth: with steps of sqrt(6 / (lambda ln 2)), where the slope of bits against squared error is
+/// lambda, it is 6 / ln 2.
+pub const WORTH: f64 = 6.0 / std::f64::consts::LN_2;
+
+/// Encoder only: the nearest symbol, or the next one towards 0 if that saves more than it spoils.
+fn near(table: &Table, v: f32) -> i32 {
+    let cost = |s: i32| table.bits(s) + WORTH * (f64::from(v) - f64::from(s)).powi(2);
+    let nearest = round(v);
+    let lower = nearest - nearest.signum();
+    if nearest != 0 && cost(lower) < cost(nearest) { lower } else { nearest }
 }
 
 /// NaN counts as 0.
@@ -342,7 +371,7 @@ impl Hyper {
             return (s as f32, s << fraction);
         }
         let mean_value = mean as f32 / (1 << fraction) as f32;
-        let symbol = coder.symbol(table, round(y - mean_value));
+        let symbol = coder.value(table, y - mean_value);
         (symbol as f32 + mean_value, clamp((i64::from(symbol) << fraction) + i64::from(mean)))
     }
 }

@@ -1,10 +1,11 @@
 //! A model: its card, its tensors, one file, one hash.
 //!
-//! # On the wire a safetensors file: 8 bytes length, JSON header, tensors (F32, I8, I16, I32). `__metadata__` holds one entry, `lithify`: the [`Card`] as JSON.
+//! # On the wire a safetensors file: 8 bytes length, JSON header, tensors (F32, F16, I8, I16, I32). `__metadata__` holds one entry, `lithify`: the [`Card`] as JSON.
 //! A model is called by the SHA-256 of the file's bytes.
 
 use std::collections::{BTreeMap, HashMap};
 
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -343,6 +344,7 @@ fn write(card: &Card, tensors: &Tensors) -> Result<Vec<u8>> {
         .map(|(name, t)| {
             let (dtype, bytes) = match &t.data {
                 Data::F32(v) => (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                Data::F16(v) => (Dtype::F16, v.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()),
                 Data::I8(v) => (Dtype::I8, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
                 Data::I16(v) => (Dtype::I16, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
                 Data::I32(v) => (Dtype::I32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
@@ -373,11 +375,14 @@ fn read(bytes: &[u8]) -> Result<(Card, Tensors)> {
         let b = view.data();
         let data = match view.dtype() {
             Dtype::F32 => Data::F32(b.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+            Dtype::F16 => Data::F16(b.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()),
             Dtype::I8 => Data::I8(b.iter().map(|b| *b as i8).collect()),
             Dtype::I16 => Data::I16(b.as_chunks().0.iter().map(|b| i16::from_le_bytes(*b)).collect()),
             Dtype::I32 => Data::I32(b.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect()),
             other => {
-                return Err(bad(format!("tensor {name:?} has type {other:?}; float32, int8, int16, int32 are read")));
+                return Err(bad(format!(
+                    "tensor {name:?} has type {other:?}; float32, float16, int8, int16, int32 are read"
+                )));
             }
         };
         tensors.insert(name.to_string(), Tensor { shape: view.shape().to_vec(), data });

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
+
 use crate::error::{Error, Result};
 
 /// The numbers of a tensor, in C order.
@@ -9,6 +11,8 @@ use crate::error::{Error, Result};
 pub enum Data {
     /// Real weights, finite.
     F32(Vec<f32>),
+    /// Real weights, finite, in two bytes each in a file.
+    F16(Vec<f32>),
     /// Integer weights.
     I8(Vec<i8>),
     /// Integer weights.
@@ -21,7 +25,7 @@ impl Data {
     /// How many numbers.
     pub fn len(&self) -> usize {
         match self {
-            Self::F32(v) => v.len(),
+            Self::F32(v) | Self::F16(v) => v.len(),
             Self::I8(v) => v.len(),
             Self::I16(v) => v.len(),
             Self::I32(v) => v.len(),
@@ -49,6 +53,12 @@ impl Tensor {
         Self { shape: shape.to_vec(), data: Data::F32(data) }
     }
 
+    /// A tensor of real numbers, rounded to half precision.
+    pub fn f16(shape: &[usize], data: &[f32]) -> Self {
+        let data = data.iter().map(|v| f16::from_f32(*v).to_f32()).collect();
+        Self { shape: shape.to_vec(), data: Data::F16(data) }
+    }
+
     /// A tensor of 16-bit integers.
     pub fn i16(shape: &[usize], data: Vec<i16>) -> Self {
         Self { shape: shape.to_vec(), data: Data::I16(data) }
@@ -71,9 +81,9 @@ fn find<'a>(tensors: &'a Tensors, name: &str) -> Result<&'a Tensor> {
 pub(super) fn reals<'a>(tensors: &'a Tensors, name: &str, shape: &[Option<usize>]) -> Result<(&'a [usize], &'a [f32])> {
     let t = shaped(find(tensors, name)?, name, shape)?;
     match &t.data {
-        Data::F32(v) if v.iter().all(|v| v.is_finite()) => Ok((&t.shape, v)),
-        Data::F32(_) => Err(bad(format!("tensor {name:?} has numbers that are not finite"))),
-        _ => Err(bad(format!("tensor {name:?} must hold float32"))),
+        Data::F32(v) | Data::F16(v) if v.iter().all(|v| v.is_finite()) => Ok((&t.shape, v)),
+        Data::F32(_) | Data::F16(_) => Err(bad(format!("tensor {name:?} has numbers that are not finite"))),
+        _ => Err(bad(format!("tensor {name:?} must hold float32 or float16"))),
     }
 }
 
@@ -88,7 +98,7 @@ pub(super) fn integers<'a>(
         Data::I8(v) => v.iter().map(|v| i32::from(*v)).collect(),
         Data::I16(v) => v.iter().map(|v| i32::from(*v)).collect(),
         Data::I32(v) => v.clone(),
-        Data::F32(_) => return Err(bad(format!("tensor {name:?} must hold integers"))),
+        Data::F32(_) | Data::F16(_) => return Err(bad(format!("tensor {name:?} must hold integers"))),
     };
     Ok((&t.shape, v))
 }

@@ -1,7 +1,7 @@
 //! Bands first, space after, apart from each other: principal components of the bands, then kernels within each of them.
 //!
 //! # Maths     starts as an orthonormal transform: components x cosines of squares of 2^levels; the kernels reach one square further on
-//!             each side and start with zeros there
+//! each side and start with zeros there
 //! # When      many correlated bands, little to train on
 
 use lithify_codec::learned::graph::Op;

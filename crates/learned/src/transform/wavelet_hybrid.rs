@@ -1,7 +1,7 @@
 //! Principal components of the bands, wavelet levels, then networks where it pays: on the latents and before the last level back.
 //!
 //! # Maths     starts as a near orthonormal transform, CDF 9/7 on components, of whose coefficients the strongest are kept; what is
-//!             learned is added to that and begins as nothing
+//! learned is added to that and begins as nothing
 //! # Shapes    each level's details go to the coarsest resolution by space to depth; the levels nest in `concat`
 //! # When      little to train on, a fast decoder
 

@@ -1,5 +1,4 @@
 //! Small pictures on disk, and configurations that train on them in seconds.
-#![allow(dead_code)] // each test uses a part
 
 use std::io::Write;
 use std::path::Path;
@@ -8,6 +7,7 @@ use burn_tensor::Device;
 use lithify_learned::config::Config;
 use lithify_learned::data::Corpus;
 use lithify_learned::train::{History, Observer, Trained, train};
+use serde_json::json;
 
 /// Bands of a picture.
 pub const BANDS: usize = 3;
@@ -50,6 +50,27 @@ pub fn npy(path: &Path, shape: &[usize], values: &[f32]) {
     file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).expect("writing");
 }
 
+/// A Zarr store of arrays in one chunk each.
+pub fn zarr(path: &Path, arrays: &[(&str, &[usize], &[f32])]) {
+    let group = json!({"zarr_format": 3, "node_type": "group", "attributes": {}});
+    std::fs::create_dir_all(path).expect("a folder");
+    std::fs::write(path.join("zarr.json"), group.to_string()).expect("writing");
+    for (name, shape, values) in arrays {
+        let chunk = shape.iter().fold(path.join(name).join("c"), |p, _| p.join("0"));
+        std::fs::create_dir_all(chunk.parent().expect("a folder")).expect("a folder");
+        std::fs::write(chunk, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).expect("writing");
+        let names: Vec<String> = shape.iter().map(|n| format!("n{n}")).collect();
+        let array = json!({
+            "zarr_format": 3, "node_type": "array", "shape": shape, "data_type": "float32", "fill_value": 0,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "attributes": {}, "dimension_names": names,
+        });
+        std::fs::write(path.join(name).join("zarr.json"), array.to_string()).expect("writing");
+    }
+}
+
 /// A configuration of a few lines, to which `more` is added.
 pub fn config(transform: &str, more: &str) -> Config {
     let objective = if more.contains("[objective]") { "" } else { "[objective]\nlambda = [100.0]" };
@@ -57,7 +78,7 @@ pub fn config(transform: &str, more: &str) -> Config {
         "name = \"test\"\n[transform]\nlatents = 12\nhidden = 8\nlevels = 2\n{transform}\n{objective}\n{more}\n\
          [data]\ntile = 16\nheld-out = 0.3\n[train]\nsteps = 80\nbatch = 4\nrate = 1e-3\nevery = 40\neval-tiles = 4\n"
     );
-    Config::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    Config::parse(&text).expect(&text)
 }
 
 /// Reads the pictures as the configuration wants them.

@@ -1,9 +1,7 @@
 //! Every row of every axis trains, and becomes a model file.
 
-mod common;
-
+use crate::common::{config, corpus, pictures, trained, zarr};
 use burn_tensor::Device;
-use common::{config, corpus, pictures, trained};
 use lithify_codec::learned::model::Model;
 use lithify_learned::codec::Codec;
 use lithify_learned::config::Config;
@@ -25,7 +23,7 @@ fn improves(config: &Config, corpus: &Corpus) {
         assert!(b.loss < a.loss, "{what:?}: {} -> {}", a.loss, b.loss);
         assert!(b.bits_per_sample > 0.0 && b.psnr_db.is_finite(), "{what:?}: {b:?}");
     }
-    let model = export::model(&after.codec, corpus, last).unwrap_or_else(|e| panic!("{what:?}: {e}"));
+    let model = export::model(&after.codec, corpus, last).map_err(|e| format!("{what:?}: {e}")).expect("a model");
     let again = Model::from_bytes(model.as_bytes()).expect("what was written");
     assert_eq!((again.hash(), again.card()), (model.hash(), model.card()));
 }
@@ -88,4 +86,37 @@ fn objectives() {
         )]);
     }
     all(&[(wavelet, "[objective]\nlambda = [30.0, 300.0]")]);
+}
+
+#[test]
+fn objective_of_a_quality_map() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut rng = fastrand::Rng::with_seed(4);
+    for place in 0..4 {
+        let values: Vec<f32> = (0..32 * 32).map(|i| (i as f32 * 0.1 * (1 + place) as f32).sin() + rng.f32()).collect();
+        // The left half counts, the right half does not.
+        let quality: Vec<f32> = (0..32 * 32).map(|i| if i % 32 < 16 { 1.0 } else { 0.0 }).collect();
+        let arrays: [(&str, &[usize], &[f32]); 2] = [("x", &[1, 32, 32], &values), ("quality", &[32, 32], &quality)];
+        zarr(&dir.path().join(format!("{place}.zarr")), &arrays);
+    }
+    let kind = "[objective]\nkind = \"quality-map\"\nquality = \"quality\"\nlambda = [30.0]";
+    let mut config = config("kind = \"wavelet-hybrid\"", kind);
+    config.data.variables = vec!["x".into()];
+    let corpus = corpus(&format!("{}/*.zarr", dir.path().display()), &config);
+    let weights = &corpus.images[0].quality;
+    assert_eq!((weights.iter().sum::<f32>(), weights.len()), (512.0, 1024));
+    improves(&config, &corpus);
+}
+
+#[test]
+fn objective_of_a_teacher() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let pattern = pictures(dir.path());
+    let teaching = config("kind = \"spectral-mlp\"", "");
+    let pictures = corpus(&pattern, &teaching);
+    let teacher = dir.path().join("teacher.safetensors");
+    let model = export::model(&trained(&teaching, &pictures).codec, &pictures, &[]).expect("a model");
+    std::fs::write(&teacher, model.as_bytes()).expect("writing");
+    let kind = format!("[objective]\nkind = \"distill\"\nteacher = {teacher:?}\nlambda = [30.0]");
+    improves(&config("kind = \"wavelet-hybrid\"", &kind), &pictures);
 }

@@ -1,9 +1,7 @@
 //! The same seed is the same run, also when it is interrupted.
 
-mod common;
-
+use crate::common::{Silent, config, corpus, pictures, trained};
 use burn_tensor::Device;
-use common::{Silent, config, corpus, pictures, trained};
 use lithify_learned::train::train;
 use lithify_learned::{Error, export};
 

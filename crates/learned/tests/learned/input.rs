@@ -1,8 +1,6 @@
 //! What is asked for and what is read: errors name what to change; places stay together.
 
-mod common;
-
-use common::{BANDS, config, corpus, npy, pictures};
+use crate::common::{BANDS, config, corpus, npy, pictures};
 use lithify_learned::config::Config;
 use lithify_learned::data::Corpus;
 
