@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lithify_codec::Codec;
+use lithify_io::job::at::Place;
 use lithify_io::job::select::Selection;
 use lithify_io::policy::BoundRule;
 
@@ -194,8 +195,13 @@ pub struct Extract {
     pub store: PathBuf,
     /// The variable
     pub variable: String,
-    /// A file or URL ending in .nc, .tif, .npy, .zarr or .zarr.zip, or - for .npy on standard output
-    pub output: PathBuf,
+    /// A file or URL ending in .nc, .tif, .npy, .zarr or .zarr.zip, or - for .npy on standard output; none with --at
+    #[arg(required_unless_present = "at", conflicts_with = "at")]
+    pub output: Option<PathBuf>,
+    /// Print the value at any latitude and longitude, in degrees north and east: bilinear between grid points, or by the network where the
+    /// codec is inr. Can be given several times
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true, conflicts_with = "force")]
+    pub at: Vec<Place>,
     /// The part: time=3, time=0:10 (indices), lat=30..60 (coordinates, inclusive), lat=~30.2 (nearest), joined by commas
     #[arg(long, default_value = "", value_name = "SELECTION")]
     pub sel: Selection,

@@ -27,7 +27,7 @@ use crate::{auto, lossless, match_samples};
 mod decode;
 mod join;
 mod probe;
-pub use decode::{decode_chunk, decode_region, header};
+pub use decode::{between, decode_chunk, decode_region, header};
 pub use join::{MOST_ADDED, Part, join, parts};
 pub use probe::{Probe, settle};
 

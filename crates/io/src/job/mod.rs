@@ -1,6 +1,7 @@
 //! Whole files: what the command line and the Python package run.
 
 pub mod append;
+pub mod at;
 mod certificate;
 pub mod chunks;
 pub mod compress;
