@@ -149,3 +149,32 @@ fn a_network_speaks_between_grid_points() {
     }
     assert!(of_net < 0.5 * of_line && of_chunks < 0.5 * of_line, "{of_net} {of_chunks} {of_line}");
 }
+
+/// The codec that the array's metadata name.
+fn codec(dir: &Path, store: &str) -> String {
+    let meta: Value = serde_json::from_slice(&std::fs::read(dir.join(store).join("t/zarr.json")).unwrap()).unwrap();
+    let codecs = meta["codecs"].as_array().unwrap();
+    codecs.iter().find_map(|c| c["configuration"]["codec"].as_str()).unwrap().into()
+}
+
+#[test]
+fn a_network_is_told_of_a_globe() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    globe(&dir.join("g.zarr"), [18, 36], |_, lat, lon| lat + lon);
+    let quick = "inr,steps=5,width=4";
+    let compress = |store: &str, codec: &str, chunks: &str, out: &str| {
+        ok(dir, &["compress", store, out, "-b", "t:abs=1", "-f", "--codec", codec, "--chunks", chunks]);
+    };
+    compress("g.zarr", quick, "time=1", "a.zarr");
+    assert!(codec(dir, "a.zarr").ends_with("globe=1,steps=5"), "{}", codec(dir, "a.zarr"));
+    ok(dir, &["verify", "a.zarr", "--against", "g.zarr"]);
+    // Asked for otherwise; parts of a globe; a file that holds such a part only.
+    compress("g.zarr", "inr,steps=5,width=4,globe=0", "time=1", "b.zarr");
+    compress("g.zarr", quick, "lon=18", "c.zarr");
+    ok(dir, &["extract", "g.zarr", "t", "part.zarr", "--sel", "lon=0..100"]);
+    compress("part.zarr", quick, "time=1", "d.zarr");
+    for store in ["b.zarr", "c.zarr", "d.zarr"] {
+        assert!(!codec(dir, store).contains("globe=1"), "{store}: {}", codec(dir, store));
+    }
+}

@@ -69,7 +69,7 @@ impl Codec {
 
 impl Codec {
     /// The same with those parameters that are not set yet taken from `choices`.
-    pub(crate) fn settled(mut self, choices: &[(&str, f64)]) -> Self {
+    pub fn settled(mut self, choices: &[(&str, f64)]) -> Self {
         if let Self::Transform(_, params) = &mut self {
             for (name, value) in params.names.iter().zip(&mut params.values).filter(|(_, v)| v.is_nan()) {
                 *value = choices.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, v)| *v);

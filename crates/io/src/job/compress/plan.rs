@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Job, MOST_BYTES, Options, Plan, select_variables};
 use crate::coded::CodedFormat;
 use crate::error::{Error, Result};
+use crate::horizontal::Horizontal;
 use crate::job::Context;
 use crate::job::chunks::chunk_shape;
 use crate::model::{Group, Source, Variable};
@@ -51,13 +52,14 @@ pub(super) fn jobs<'a>(
         let chunk = chunk_of(v, dtype, &options.chunks, grows);
         format.check_chunk(&path, dtype, &chunk)?;
         let shard = format.shard(&v.shape, &chunk);
+        let codec = placed(source, &path, v, &chunk, options.codec.clone());
         jobs.push(Job {
             source,
             path,
             v: v.clone(),
             dtype,
             promise,
-            codec: options.codec.clone(),
+            codec,
             effort: options.effort,
             layout: Layout { chunk, shard, configuration: json!({}) },
             follows: None,
@@ -65,6 +67,20 @@ pub(super) fn jobs<'a>(
     }
     Ok(jobs)
 }
+
+/// A codec that takes places for those of a globe does so where each chunk has all of it, unless that was decided already.
+fn placed(source: &dyn Source, path: &str, v: &Variable, chunk: &[usize], codec: Codec) -> Codec {
+    let takes = matches!(&codec, Codec::Transform(stage, _) if stage.params.iter().any(|p| p.name == GLOBE));
+    let whole = v.shape.iter().zip(chunk).rev().take(2).all(|(n, c)| c >= n);
+    if takes && whole && Horizontal::of(source, path).is_ok_and(|h| h.is_globe(v.shape.len())) {
+        codec.settled(&[(GLOBE, 1.0)])
+    } else {
+        codec
+    }
+}
+
+/// The parameter of such codecs.
+const GLOBE: &str = "globe";
 
 /// First passes and searches for steps: the specification of each variable goes into its array's metadata.
 pub(super) fn layouts(jobs: &[Job<'_>], context: &Context<'_>) -> Result<(Vec<Plan>, BTreeMap<String, Layout>)> {
