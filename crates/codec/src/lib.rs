@@ -31,6 +31,7 @@ mod simd;
 mod size;
 pub mod spec;
 pub mod stats;
+pub mod stop;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod transform;

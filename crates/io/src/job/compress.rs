@@ -33,7 +33,7 @@ use self::spool::Spool;
 use super::certificate::{self, crc_of_crcs};
 use super::chunks::{ChunkAt, chunk_grid, grid_from};
 use super::information::information;
-use super::{Context, Progress, ordered};
+use super::{Context, Progress, encoding, ordered};
 use crate::coded::{CodedFormat, CodedSink};
 use crate::error::{Error, Result};
 use crate::learned;
@@ -346,7 +346,7 @@ impl Job<'_> {
     fn choose(&self, spec: &ChunkSpec, context: &Context<'_>) -> Result<Codec> {
         let chunks = self.probes(context)?;
         let chunks: Vec<_> = chunks.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
-        Ok(lithify_codec::auto::choose(&chunks, spec)?)
+        encoding(context.stop, || lithify_codec::auto::choose(&chunks, spec))
     }
 
     /// A few chunks, evenly spread, or as much of the middle of each as makes one chunk in all.
@@ -369,8 +369,8 @@ impl Job<'_> {
     fn search_step(&self, spec: &ChunkSpec, mse: f64, context: &Context<'_>) -> Result<f64> {
         let chunks = self.probes(context)?;
         let n = chunks.len();
-        let probes = chunks.into_iter().map(|(x, shape)| Probe::new(&x, &shape, spec));
-        let mut probes = probes.collect::<lithify_codec::Result<Vec<_>>>()?;
+        let probes = chunks.into_iter().map(|(x, shape)| encoding(context.stop, || Probe::new(&x, &shape, spec)));
+        let mut probes = probes.collect::<Result<Vec<_>>>()?;
         // A sample may be luckier than the whole.
         let margin = if n == 1 && self.grid().len() == 1 { 0.999 } else { 0.98 };
         Ok(shared_step(&mut probes, mse * margin))
@@ -503,7 +503,7 @@ impl Job<'_> {
     /// Encodes all chunks; `put` gets the payloads in the order of the grid.
     fn encode_all(&self, spec: &ChunkSpec, context: &Context<'_>, put: Put<'_>) -> Result<CodedVariable> {
         let grid = self.grid();
-        let mut coded = CodedVariable::default();
+        let (stop, mut coded) = (context.stop, CodedVariable::default());
         ordered::run(
             grid.len(),
             context.threads,
@@ -514,7 +514,7 @@ impl Job<'_> {
             |i, x| {
                 let source_crc = x.crc32c();
                 let raw = x.len() * x.dtype().size();
-                Ok((encode_chunk(&x, &grid[i].count, spec)?, source_crc, raw as u64))
+                Ok((encoding(stop, || encode_chunk(&x, &grid[i].count, spec))?, source_crc, raw as u64))
             },
             |i, (e, source_crc, raw)| {
                 (context.progress)(Progress {

@@ -36,7 +36,12 @@ pub const STAGE: Stage = Stage {
         param("layers", "hidden layers", 1.0, 8.0),
         param("fourier", "1: fixed random frequencies, then rectifiers, instead of sines", 0.0, 1.0),
         param("frequency", "of the first layer, radians from one edge to the centre", 1.0, 500.0),
-        param("globe", "1: the last two dimensions are latitude and longitude of a whole globe", 0.0, 1.0),
+        param(
+            "globe",
+            "1: the last two dimensions are latitude and longitude of a whole globe; by itself where a file says so and chunks have all of it",
+            0.0,
+            1.0,
+        ),
         param("steps", "of the training", 1.0, 1e6),
     ],
     norm_rule: NormRule::SharedStep,
@@ -89,7 +94,7 @@ impl Transform for Inr {
             let valid = |i: &usize| block.valid.is_none_or(|m| m[*i]);
             (0..v.len()).filter(valid).map(|i| v[i] * v[i]).sum::<f64>()
         };
-        let fitted = train::fit(&x, block.valid, &grid, block.shape.len(), &plan);
+        let fitted = train::fit(&x, block.valid, &grid, block.shape.len(), &plan)?;
         let (mut net, mut near) = written(&fitted);
         // A training that went astray leaves everything to the prediction.
         let helps = squares(&missed(&near)) < squares(&x);
@@ -237,7 +242,7 @@ mod tests {
         };
         let plan = Inr(params).plan(x.len(), &grid, 5);
         let mut w = Writer::new();
-        let net = weights::write(&plan.form, &train::fit(&x, None, &grid, 2, &plan), &mut w);
+        let net = weights::write(&plan.form, &train::fit(&x, None, &grid, 2, &plan).unwrap(), &mut w);
         let error = sum_sq(&x, &net.evaluate(&grid, &Region::all(&shape)));
         assert!(error < 0.02 * variance, "{error} of {variance}");
         assert!(w.bytes.len() < 2500, "{}", w.bytes.len());

@@ -16,7 +16,7 @@ use lithify_codec::{Affine, Bound, ChunkSpec, Codec, FieldStats, Promise, Sample
 use super::{CodedVariable, Job, Plan, RETRIES, Settled, Spool};
 use crate::error::{Error, Result};
 use crate::job::chunks::ChunkAt;
-use crate::job::{Context, ordered};
+use crate::job::{Context, encoding, ordered};
 
 /// Trial encodes of samples at most, the lossless one included.
 const TRIALS: usize = 6;
@@ -198,12 +198,12 @@ impl Hunt<'_> {
     /// Coded bytes of samples.
     fn trial(&mut self, samples: &[Part], spec: &ChunkSpec) -> Result<u64> {
         self.n_trials += 1;
-        let mut bytes = 0;
+        let (stop, mut bytes) = (self.context.stop, 0);
         ordered::run(
             samples.len(),
             self.context.threads,
             |i| self.context.check().map(|()| &samples[i]),
-            |_, (x, shape)| Ok(encode_chunk(x, shape, spec)?.bytes.len() as u64),
+            |_, (x, shape)| Ok(encoding(stop, || encode_chunk(x, shape, spec))?.bytes.len() as u64),
             |_, n| {
                 bytes += n;
                 Ok(())
@@ -228,7 +228,7 @@ impl Hunt<'_> {
                         // Points of another codec would mislead.
                         search = empty.clone();
                         let parts: Vec<_> = samples.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
-                        stepped(auto::choose(&parts, &spec)?)?
+                        stepped(encoding(self.context.stop, || auto::choose(&parts, &spec))?)?
                     }
                 };
                 spec.codec = codec.clone();
