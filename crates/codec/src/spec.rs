@@ -1,8 +1,10 @@
 //! What is asked of a chunk: codec, tolerance, meaning of stored values, effort. Pure data.
 
+use crate::block;
 use crate::bound::{Affine, Tolerance};
 use crate::error::{Error, Result};
 use crate::learned::stage::{self, Wanted};
+use crate::learned::{self, Hash};
 use crate::transform::{self, Stage};
 
 /// Checked parameter values of a stage, in the order of its table row.
@@ -68,6 +70,28 @@ impl Codec {
 }
 
 impl Codec {
+    /// The models that chunks may need.
+    pub fn models(&self) -> Vec<Hash> {
+        match self {
+            Self::Transform(_, params) => params.model().map(|wanted| wanted.hash).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// [`block::part_shape`], but with all bands where a model needs them to code chunks of that shape.
+    pub fn part_shape(&self, shape: &[usize], n: usize) -> Vec<usize> {
+        let axis = self.models().into_iter().find_map(|hash| {
+            let model = learned::find(hash).ok().filter(|m| stage::fits(m, shape).is_ok())?;
+            stage::band_axis(&model, shape.len())
+        });
+        let Some(d) = axis else { return block::part_shape(shape, n) };
+        let mut one = shape.to_vec();
+        one[d] = 1;
+        let mut count = block::part_shape(&one, n / shape[d].max(1));
+        count[d] = shape[d];
+        count
+    }
+
     /// The same with those parameters that are not set yet taken from `choices`.
     pub fn settled(mut self, choices: &[(&str, f64)]) -> Self {
         if let Self::Transform(_, params) = &mut self {

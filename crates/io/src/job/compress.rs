@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lithify_codec::block::part_shape;
 use lithify_codec::information::SHARE;
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
@@ -357,7 +356,7 @@ impl Job<'_> {
         let chunks = picked.into_iter().rev().map(|i| {
             context.check()?;
             let at = grid.swap_remove(i);
-            let count = part_shape(&at.count, at.count.iter().product::<usize>() / n);
+            let count = self.codec.part_shape(&at.count, at.count.iter().product::<usize>() / n);
             let middle = |d: usize| at.start[d] + (at.count[d] - count[d]) / 2;
             let start = (0..count.len()).map(middle).collect();
             Ok((self.read(&ChunkAt { start, count: count.clone(), ..at })?, count))

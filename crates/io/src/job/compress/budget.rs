@@ -8,7 +8,6 @@
 //!
 //! Bounds on errors beside it are ceilings: no step goes beyond them.
 
-use lithify_codec::block::part_shape;
 use lithify_codec::objective::rate::RateSearch;
 use lithify_codec::pipeline::MAX_DIMS;
 use lithify_codec::{Affine, Bound, ChunkSpec, Codec, FieldStats, Promise, Samples, Tolerance, auto, encode_chunk};
@@ -128,7 +127,7 @@ fn samples(job: &Job<'_>, context: &Context<'_>) -> Result<Vec<Part>> {
     let part = |k: usize| {
         context.check()?;
         let at = &grid[(2 * k + 1) * grid.len() / (2 * n)];
-        let count = part_shape(&at.count, in_all / n);
+        let count = job.codec.part_shape(&at.count, in_all / n);
         let place = |d: usize| ((k + 1) as f64 * PRIMES[d].sqrt()).fract() * (at.count[d] - count[d] + 1) as f64;
         let start = (0..count.len()).map(|d| at.start[d] + place(d) as usize).collect();
         Ok((job.read(&ChunkAt { start, count: count.clone(), ..at.clone() })?, count))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lithify_codec::learned::stage;
 use lithify_codec::{Codec, Dtype};
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::coded::CodedFormat;
 use crate::error::{Error, Result};
 use crate::horizontal::Horizontal;
 use crate::job::Context;
-use crate::job::chunks::chunk_shape;
+use crate::job::chunks::{chunk_shape, fit_model};
 use crate::model::{Group, Source, Variable};
 use crate::policy;
 use crate::zarr::{Layout, configuration_of};
@@ -49,10 +50,12 @@ pub(super) fn jobs<'a>(
         let Some(dtype) = v.dtype().filter(|_| ours && format.takes(v)) else { continue };
         // HDF5 has no chunks that are longer than what they are cut from.
         let grows = |d: usize| format == CodedFormat::Zarr && (d == 0 || unlimited.contains(&v.dims[d]));
-        let chunk = chunk_of(v, dtype, &options.chunks, grows);
+        let codec = if promise.is_lossless() { Codec::Lossless } else { options.codec.clone() };
+        let chunk = chunk_of(v, dtype, &codec, &options.chunks, grows)?;
         format.check_chunk(&path, dtype, &chunk)?;
+        check_models(&path, &codec, &v.shape, &chunk)?;
         let shard = format.shard(&v.shape, &chunk);
-        let codec = placed(source, &path, v, &chunk, options.codec.clone());
+        let codec = placed(source, &path, v, &chunk, codec);
         jobs.push(Job {
             source,
             path,
@@ -82,6 +85,21 @@ fn placed(source: &dyn Source, path: &str, v: &Variable, chunk: &[usize], codec:
 /// The parameter of such codecs.
 const GLOBE: &str = "globe";
 
+/// Fails if the model that a codec names cannot code chunks of that shape.
+fn check_models(path: &str, codec: &Codec, shape: &[usize], chunk: &[usize]) -> Result<()> {
+    let Codec::Transform(..) = codec else { return Ok(()) };
+    let first: Vec<usize> = shape.iter().zip(chunk).map(|(n, c)| *n.min(c)).collect();
+    for hash in codec.models() {
+        if let Err(e) = stage::fits(&*lithify_codec::learned::find(hash)?, &first) {
+            return Err(Error::invalid(
+                format!("{path} does not fit the model; leave it out with --vars, or give it no bound"),
+                e,
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// First passes and searches for steps: the specification of each variable goes into its array's metadata.
 pub(super) fn layouts(jobs: &[Job<'_>], context: &Context<'_>) -> Result<(Vec<Plan>, BTreeMap<String, Layout>)> {
     let (mut plans, mut layouts) = (Vec::new(), BTreeMap::new());
@@ -96,9 +114,23 @@ pub(super) fn layouts(jobs: &[Job<'_>], context: &Context<'_>) -> Result<(Vec<Pl
 
 /// The automatic chunk, but for the lengths that were asked for. These may be longer than the variable where it can grow, along its
 /// first dimension and unlimited ones, as long as a whole chunk stays one that can be held.
-fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>, grows: impl Fn(usize) -> bool) -> Vec<usize> {
+fn chunk_of(
+    v: &Variable,
+    dtype: Dtype,
+    codec: &Codec,
+    asked: &BTreeMap<String, usize>,
+    grows: impl Fn(usize) -> bool,
+) -> Result<Vec<usize>> {
+    let mut automatic = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
+    for hash in codec.models() {
+        let model = lithify_codec::learned::find(hash)?;
+        if stage::fits(&model, &v.shape).is_ok() {
+            let [_, rows, columns] = model.lengths().multiple;
+            fit_model(&mut automatic, &v.shape, stage::band_axis(&model, v.shape.len()), [rows, columns]);
+        }
+    }
     let within = |grows: &dyn Fn(usize) -> bool| {
-        let mut chunk = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
+        let mut chunk = automatic.clone();
         for (d, c) in chunk.iter_mut().enumerate() {
             if let Some(n) = asked.get(&v.dims[d]) {
                 let most = if grows(d) { usize::MAX } else { v.shape[d].max(1) };
@@ -109,5 +141,5 @@ fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>, grows: 
     };
     let chunk = within(&grows);
     let bytes = chunk.iter().try_fold(dtype.size(), |n, c| n.checked_mul(*c));
-    if bytes.is_some_and(|n| n <= MOST_BYTES) { chunk } else { within(&|_| false) }
+    Ok(if bytes.is_some_and(|n| n <= MOST_BYTES) { chunk } else { within(&|_| false) })
 }
