@@ -15,8 +15,8 @@ use lithify_io::policy::BoundRule;
     after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input, 5 a learned model is missing."
 )]
 pub struct Cli {
-    /// A model file that learned payloads may need; those that a store or the directory $LITHIFY_MODELS holds are found by themselves.
-    /// Can be given several times
+    /// A model file that learned payloads may need, and that --codec auto may choose for chunks that fit it; those that a store or the
+    /// directory $LITHIFY_MODELS holds are found for reading by themselves. Can be given several times
     #[arg(long = "model", global = true, value_name = "FILE")]
     pub models: Vec<PathBuf>,
     /// What to do.
@@ -89,7 +89,7 @@ pub struct Compress {
     /// How lossy variables are coded, with parameters after commas
     #[arg(long, default_value = "auto", value_name = "SPEC", value_parser = lithify_io::learned::codec, long_help = codec_help())]
     pub codec: Codec,
-    /// Put the model of a learned codec into the store, so that it can be read anywhere
+    /// Put the model of a learned codec, or those that auto may choose, into the store, so that it can be read anywhere
     #[arg(long)]
     pub embed_model: bool,
     /// 1 (fast) to 9 (small)
@@ -235,7 +235,7 @@ fn codec_help() -> String {
             help += &format!("\n  {:14}   {}= {}", "", p.name, p.doc);
         }
     }
-    help + "\n  lossless       every bit\n  auto           whichever of predict, wavelet, tensor and lossless is smallest on a sample"
+    help + "\n  lossless       every bit\n  auto           whichever of predict, wavelet, tensor and lossless is smallest on a sample, and models given by --model where chunks fit them"
 }
 
 fn chunk_length(s: &str) -> Result<(String, usize), String> {

@@ -124,7 +124,7 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if n_samples(shape) != Some(x.len()) {
         return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
     }
-    if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
+    if matches!(spec.codec, Codec::Auto(_)) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
     encode_with(x, shape, spec, &Manner::default())

@@ -47,11 +47,11 @@ impl Params {
     }
 }
 
-/// Which codec, with its parameters: `auto`, `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
+/// Which codec, with its parameters: `auto`, `auto,model=HASH`, `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
 #[derive(Debug, Clone)]
 pub enum Codec {
-    /// The smallest on a sample of the data.
-    Auto,
+    /// The smallest on a sample of the data; these models are candidates for chunks that fit them.
+    Auto(Vec<Hash>),
     /// Every bit; no transform.
     Lossless,
     /// A row of the transform table.
@@ -62,7 +62,7 @@ impl Codec {
     /// The stage's name, or `lossless`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Auto => "auto",
+            Self::Auto(_) => "auto",
             Self::Lossless => "lossless",
             Self::Transform(stage, _) => stage.name,
         }
@@ -73,8 +73,9 @@ impl Codec {
     /// The models that chunks may need.
     pub fn models(&self) -> Vec<Hash> {
         match self {
+            Self::Auto(models) => models.clone(),
+            Self::Lossless => Vec::new(),
             Self::Transform(_, params) => params.model().map(|wanted| wanted.hash).into_iter().collect(),
-            _ => Vec::new(),
         }
     }
 
@@ -109,15 +110,17 @@ impl std::str::FromStr for Codec {
     fn from_str(s: &str) -> Result<Self> {
         let mut parts = s.split(',').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let plain = match name {
-            "auto" => Some(Self::Auto),
-            "lossless" => Some(Self::Lossless),
-            _ => None,
-        };
-        if let Some(codec) = plain {
+        if name == "auto" {
+            let model = |p: &str| {
+                let hash = p.strip_prefix("model=").map(str::parse);
+                hash.unwrap_or_else(|| Err(Error::invalid("auto takes models that may code, as model=HASH", p)))
+            };
+            return Ok(Self::Auto(parts.map(model).collect::<Result<_>>()?));
+        }
+        if name == "lossless" {
             return match parts.next() {
-                None => Ok(codec),
-                Some(p) => Err(Error::invalid(format!("{name} takes no parameters"), p)),
+                None => Ok(Self::Lossless),
+                Some(p) => Err(Error::invalid("lossless takes no parameters", p)),
             };
         }
         if let Some(model) = name.strip_prefix("learned:") {
@@ -164,6 +167,9 @@ impl std::str::FromStr for Codec {
 impl std::fmt::Display for Codec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())?;
+        if let Self::Auto(models) = self {
+            return models.iter().try_for_each(|hash| write!(f, ",model={hash}"));
+        }
         if let Self::Transform(_, params) = self {
             if let Some(model) = params.model() {
                 write!(f, ":{}", model.hash)?;

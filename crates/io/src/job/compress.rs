@@ -64,7 +64,7 @@ pub struct Options {
     pub variables: Vec<String>,
     /// Replace an output that exists.
     pub force: bool,
-    /// Put the model of a learned codec into the store.
+    /// Put the models that chunks may need into the store.
     pub embed_model: bool,
 }
 
@@ -122,7 +122,7 @@ pub fn compress(
     let mut writer = format.create(out)?;
     writer.define(&root, &layouts)?;
     if options.embed_model {
-        layouts.values().filter_map(|l| learned::named(&l.configuration)).try_for_each(|hash| writer.embed(hash))?;
+        layouts.values().flat_map(|l| learned::models(&l.configuration)).try_for_each(|hash| writer.embed(hash))?;
     }
     let mut outcomes = Vec::new();
     for (path, v) in root.walk() {
@@ -328,7 +328,7 @@ impl Job<'_> {
         if spec.tolerance.lossless || spec.tolerance.bits.is_some() {
             spec.codec = Codec::Lossless;
         }
-        if let (Codec::Auto, Some(_)) = (&spec.codec, spec.tolerance.mse) {
+        if let (Codec::Auto(_), Some(_)) = (&spec.codec, spec.tolerance.mse) {
             // One step for all chunks calls for one codec.
             spec.codec = self.choose(&spec, context)?;
         }

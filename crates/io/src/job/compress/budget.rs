@@ -85,7 +85,7 @@ pub(super) fn keep(
     let Some(search) = search else { return Err(hunt.unreachable(0)) };
     let (mut step, slope) = hunt.first_guess(search.for_part(part), &samples, &plan.field)?;
     drop(samples);
-    if let Codec::Auto = hunt.spec.codec {
+    if let Codec::Auto(_) = hunt.spec.codec {
         hunt.spec.codec = stepped(job.choose(&hunt.at(step), context)?)?;
     }
     hunt.settle(step)?;
@@ -219,7 +219,7 @@ impl Hunt<'_> {
         let mut chosen: Option<(Codec, f64)> = None;
         while self.n_trials < TRIALS {
             let mut spec = self.at(step);
-            if let Codec::Auto = spec.codec {
+            if let Codec::Auto(_) = spec.codec {
                 let stale = |at: f64| (step / at).max(at / step) > MOVED;
                 let codec = match chosen.take_if(|(_, at)| !stale(*at)) {
                     Some((codec, _)) => codec,

@@ -50,7 +50,11 @@ pub(super) fn jobs<'a>(
         let Some(dtype) = v.dtype().filter(|_| ours && format.takes(v)) else { continue };
         // HDF5 has no chunks that are longer than what they are cut from.
         let grows = |d: usize| format == CodedFormat::Zarr && (d == 0 || unlimited.contains(&v.dims[d]));
-        let codec = if promise.is_lossless() { Codec::Lossless } else { options.codec.clone() };
+        let codec = match &options.codec {
+            _ if promise.is_lossless() => Codec::Lossless,
+            Codec::Auto(_) if format == CodedFormat::NetCdf => Codec::Auto(Vec::new()),
+            codec => codec.clone(),
+        };
         let chunk = chunk_of(v, dtype, &codec, &options.chunks, grows)?;
         format.check_chunk(&path, dtype, &chunk)?;
         check_models(&path, &codec, &v.shape, &chunk)?;
