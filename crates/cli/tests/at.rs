@@ -150,6 +150,29 @@ fn a_network_speaks_between_grid_points() {
     assert!(of_net < 0.5 * of_line && of_chunks < 0.5 * of_line, "{of_net} {of_chunks} {of_line}");
 }
 
+#[test]
+fn a_chunk_that_was_joined_has_a_network_for_each_part() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let wave = |_: usize, lat: f64, lon: f64| 20.0 * lat.to_radians().cos() * (3.0 * lon.to_radians()).sin();
+    globe(&dir.join("g.zarr"), [36, 72], wave);
+    globe(&dir.join("h.zarr"), [36, 72], |t, lat, lon| 5.0 + wave(t, lat, -lon));
+    array(&dir.join("h.zarr"), "time", &[("time", 2)], json!({"units": "days since 2000-01-01"}), &[30.0, 40.0]);
+    let codec = "inr,width=24,steps=1500,frequency=8";
+    ok(dir, &["compress", "g.zarr", "j.zarr", "-b", "abs=0.01", "--chunks", "time=4", "--codec", codec]);
+    let ask = || values(dir, &["j.zarr", "t", "--at", "0,32.5", "--at", "12,357.5"]);
+    let before = ask();
+    ok(dir, &["append", "h.zarr", "j.zarr", "--dim", "time"]);
+    for ((place, before), after) in [(0.0, 32.5), (12.0, 357.5)].into_iter().zip(before).zip(ask()) {
+        assert_eq!(after[..2], before[..]);
+        let line = 20.0 * f64::to_radians(place.0).cos() * (f64::to_radians(2.5 * 3.0)).powi(2) / 2.0;
+        let truth = [wave(0, place.0, place.1), 5.0 + wave(0, place.0, -place.1)];
+        for (got, truth) in [(after[0].unwrap(), truth[0]), (after[3].unwrap(), truth[1])] {
+            assert!((got - truth).abs() < 0.5 * line, "{place:?}: {got} {truth} {line}");
+        }
+    }
+}
+
 /// The codec that the array's metadata name.
 fn codec(dir: &Path, store: &str) -> String {
     let meta: Value = serde_json::from_slice(&std::fs::read(dir.join(store).join("t/zarr.json")).unwrap()).unwrap();

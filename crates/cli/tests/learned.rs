@@ -130,7 +130,7 @@ fn automatic_chunks_hold_all_bands() {
         info["variables"][0]["chunk"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
     assert_eq!(chunk[0], 3, "{info}");
     // Norms and budgets are searched on parts of chunks, which have all bands as well.
-    for bound in ["psnr=30", "ratio=30"] {
+    for bound in ["psnr=30", "ratio=5"] {
         ok(
             dir,
             &[&["compress", "a.npy"], &compress[2..], &["-b", bound, "--chunks", "dim_1=40,dim_2=40", "-f"]].concat(),
