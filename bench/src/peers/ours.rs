@@ -52,7 +52,7 @@ pub fn fit(field: &Field, setting: &Setting, target: Option<Target>) -> Result<O
     };
     let mut spec = setting.spec(field, &format!("l2={e:e}"))?;
     let (step, set_up) = measured(|| {
-        if let Codec::Auto = spec.codec {
+        if let Codec::Auto(_) = spec.codec {
             spec.codec = auto::choose(&[(&field.stored, &field.shape)], &spec)?;
         }
         let probe = Probe::new(&field.stored, &field.shape, &spec)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lithify_codec::Codec;
+use lithify_io::job::at::Place;
 use lithify_io::job::select::Selection;
 use lithify_io::policy::BoundRule;
 
@@ -14,8 +15,8 @@ use lithify_io::policy::BoundRule;
     after_help = "Exit codes: 0 success, 1 runtime failure, 2 usage, 3 a bound or a verification failed, 4 corrupt or unsupported input, 5 a learned model is missing."
 )]
 pub struct Cli {
-    /// A model file that learned payloads may need; those that a store or the directory $LITHIFY_MODELS holds are found by themselves.
-    /// Can be given several times
+    /// A model file that learned payloads may need, and that --codec auto may choose for chunks that fit it; those that a store or the
+    /// directory $LITHIFY_MODELS holds are found for reading by themselves. Can be given several times
     #[arg(long = "model", global = true, value_name = "FILE")]
     pub models: Vec<PathBuf>,
     /// What to do.
@@ -88,7 +89,7 @@ pub struct Compress {
     /// How lossy variables are coded, with parameters after commas
     #[arg(long, default_value = "auto", value_name = "SPEC", value_parser = lithify_io::learned::codec, long_help = codec_help())]
     pub codec: Codec,
-    /// Put the model of a learned codec into the store, so that it can be read anywhere
+    /// Put the model of a learned codec, or those that auto may choose, into the store, so that it can be read anywhere
     #[arg(long)]
     pub embed_model: bool,
     /// 1 (fast) to 9 (small)
@@ -194,8 +195,13 @@ pub struct Extract {
     pub store: PathBuf,
     /// The variable
     pub variable: String,
-    /// A file or URL ending in .nc, .tif, .npy, .zarr or .zarr.zip, or - for .npy on standard output
-    pub output: PathBuf,
+    /// A file or URL ending in .nc, .tif, .npy, .zarr or .zarr.zip, or - for .npy on standard output; none with --at
+    #[arg(required_unless_present = "at", conflicts_with = "at")]
+    pub output: Option<PathBuf>,
+    /// Print the value at any latitude and longitude, in degrees north and east: bilinear between grid points, or by the network where the
+    /// codec is inr. Can be given several times
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true, conflicts_with = "force")]
+    pub at: Vec<Place>,
     /// The part: time=3, time=0:10 (indices), lat=30..60 (coordinates, inclusive), lat=~30.2 (nearest), joined by commas
     #[arg(long, default_value = "", value_name = "SELECTION")]
     pub sel: Selection,
@@ -229,7 +235,7 @@ fn codec_help() -> String {
             help += &format!("\n  {:14}   {}= {}", "", p.name, p.doc);
         }
     }
-    help + "\n  lossless       every bit\n  auto           whichever of predict, wavelet, tensor and lossless is smallest on a sample"
+    help + "\n  lossless       every bit\n  auto           whichever of predict, wavelet, tensor and lossless is smallest on a sample, and models given by --model where chunks fit them"
 }
 
 fn chunk_length(s: &str) -> Result<(String, usize), String> {

@@ -29,9 +29,9 @@ fn main() -> std::process::ExitCode {
     return_large_buffers();
     let cli = Cli::parse();
     lithify_io::remote::on_note(commands::warn);
-    let load = || cli.models.iter().try_for_each(|path| lithify_io::learned::load(path).map(drop));
-    let run = || match &cli.command {
-        Command::Compress(a) => commands::compress::run(a),
+    let load = || cli.models.iter().map(|path| lithify_io::learned::load(path)).collect::<Result<Vec<_>, _>>();
+    let run = |models: Vec<_>| match &cli.command {
+        Command::Compress(a) => commands::compress::run(a, models),
         Command::Append(a) => commands::append::run(a),
         Command::Decompress(a) => commands::decompress::run(a),
         Command::Info(a) => commands::info::run(a),
@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
         Command::Completions { shell } => commands::shell::completions(*shell),
         Command::Man { dir } => commands::shell::man(dir),
     };
-    match load().map_err(anyhow::Error::from).and_then(|()| run()) {
+    match load().map_err(anyhow::Error::from).and_then(run) {
         // As if the closed pipe had ended us, which it would have in another language.
         Ok(()) if stream::is_closed() => std::process::ExitCode::FAILURE,
         Ok(()) => std::process::ExitCode::SUCCESS,

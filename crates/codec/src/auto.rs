@@ -1,11 +1,11 @@
 //! Codec `auto`: every candidate codes a sample of the data, at the bound that is asked; the one with the fewest bytes codes the
 //! whole, as it coded the sample. Those that come close code a larger sample, which holds the first one: what the rest of it took
 //! is what the rest of the data will take, with adaptive models that have learned. At high efforts the whole decides, at low ones there is
-//! no trial.
+//! no trial. Learned models bid where they are named and fit.
 
-use crate::block::part_shape;
 use crate::dtype::Samples;
 use crate::error::{Error, Result};
+use crate::learned;
 use crate::objective::shared_step;
 use crate::pipeline::{Encoded, Manner, Probe, encode_with, settle};
 use crate::spec::{ChunkSpec, Codec};
@@ -45,13 +45,15 @@ const QUICK_NORMS: u8 = 2;
 /// # Errors
 /// Those of the encoders.
 pub fn encode(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<Encoded> {
-    let mut candidates = candidates()?;
+    let mut candidates = candidates(spec, &[(x, shape)])?;
     if !spec.tolerance.lossless && !x.is_empty() && spec.effort > UNTRIED {
         // What takes trials of its own is found once, for samples and the whole.
         let chosen = ChunkSpec { codec: candidates[0].clone(), ..spec.clone() };
         candidates[0] = settle(x, shape, &chosen)?;
-        // What predicts best says in which order everything else sees the dimensions, however they are stored.
-        if let Some(order) = order_of(&mut candidates[0], shape) {
+        // What predicts best says in which order everything else sees the dimensions, however they are stored; models see theirs.
+        if candidates.len() == CANDIDATES.len()
+            && let Some(order) = order_of(&mut candidates[0], shape)
+        {
             let lengths: Vec<usize> = order.iter().map(|&d| shape[d]).collect();
             return best_of(candidates, &x.reordered(shape, &order), &lengths, spec, Some(&order));
         }
@@ -113,13 +115,14 @@ fn best_of(
 
 /// Keeps the bid that a larger sample says is the best, unless that sample would be most of the data.
 fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<()> {
-    let [n_small, n_larger] = [1, LARGER].map(|times| sample_shape(x, shape, times).iter().product::<usize>() as f64);
+    let [n_small, n_larger] =
+        [1, LARGER].map(|times| sample_shape(x, shape, times, spec).iter().product::<usize>() as f64);
     let least = bids.iter().map(|b| b.bytes).min().unwrap_or(0) as f64;
     if 4.0 * n_larger >= x.len() as f64 || 8.0 * least < QUIET * n_small {
         return Ok(());
     }
     let rest = (x.len() as f64 - n_larger) / (n_larger - n_small);
-    let larger = [sample(x, shape, LARGER)];
+    let larger = [sample(x, shape, LARGER, spec)];
     let mut best = (f64::INFINITY, 0);
     for (i, bid) in bids.iter().enumerate() {
         let bytes = bid.again(&larger, spec)? as f64;
@@ -133,12 +136,12 @@ fn narrow(bids: &mut Vec<Bid>, x: &Samples, shape: &[usize], spec: &ChunkSpec) -
     Ok(())
 }
 
-/// The codec with the fewest bytes for a variable, given some of its chunks; `spec.codec` is not looked at.
+/// The codec with the fewest bytes for a variable, given some of its chunks; of `spec.codec` only models count.
 ///
 /// # Errors
 /// Those of the encoders.
 pub fn choose(chunks: &[(&Samples, &[usize])], spec: &ChunkSpec) -> Result<Codec> {
-    let mut candidates = candidates()?;
+    let mut candidates = candidates(spec, chunks)?;
     if spec.effort <= QUICK_NORMS && !spec.tolerance.lossless {
         return Ok(candidates.swap_remove(0));
     }
@@ -156,8 +159,16 @@ pub fn choose(chunks: &[(&Samples, &[usize])], spec: &ChunkSpec) -> Result<Codec
     Ok(finalists.into_iter().next().map_or(Codec::Lossless, |bid| bid.codec))
 }
 
-fn candidates() -> Result<Vec<Codec>> {
-    CANDIDATES.iter().map(|name| name.parse()).collect()
+/// Who bids: models last.
+fn candidates(spec: &ChunkSpec, chunks: &[(&Samples, &[usize])]) -> Result<Vec<Codec>> {
+    let mut all: Vec<Codec> = CANDIDATES.iter().map(|name| name.parse()).collect::<Result<_>>()?;
+    for hash in spec.codec.models() {
+        let model = learned::find(hash)?;
+        if chunks.iter().all(|(_, shape)| learned::stage::fits(&model, shape).is_ok()) {
+            all.push(format!("learned:{hash}").parse()?);
+        }
+    }
+    Ok(all)
 }
 
 /// A codec and what it would take.
@@ -215,7 +226,7 @@ fn finalists(
     let samples: Vec<(Samples, Vec<usize>)> = if is_whole {
         chunks.iter().map(|(x, shape)| ((*x).clone(), shape.to_vec())).collect()
     } else {
-        chunks.iter().map(|(x, shape)| sample(x, shape, 1)).collect()
+        chunks.iter().map(|(x, shape)| sample(x, shape, 1, spec)).collect()
     };
     let n: usize = samples.iter().map(|(x, _)| x.len()).sum();
     let raw: usize = samples.iter().map(|(x, _)| x.len() * x.dtype().size()).sum();
@@ -229,8 +240,12 @@ fn finalists(
     };
     let noise = if spec.tolerance.is_pointwise() { NOISE_POINTWISE } else { NOISE };
     for codec in candidates {
-        if spec.effort < WHOLE && bids.first().is_some_and(|b| b.bytes as f64 * 8.0 > noise * n as f64) {
-            break;
+        // Whoever gives a model knows more than neighbours do.
+        if codec.models().is_empty()
+            && spec.effort < WHOLE
+            && bids.first().is_some_and(|b| b.bytes as f64 * 8.0 > noise * n as f64)
+        {
+            continue;
         }
         bids.push(bid(codec, &bids)?);
     }
@@ -244,13 +259,13 @@ fn finalists(
 }
 
 /// Shape of a sample of a chunk.
-fn sample_shape(x: &Samples, shape: &[usize], times: usize) -> Vec<usize> {
-    part_shape(shape, (x.len() / SHARE).max(LEAST) * times)
+fn sample_shape(x: &Samples, shape: &[usize], times: usize, spec: &ChunkSpec) -> Vec<usize> {
+    spec.codec.part_shape(shape, (x.len() / SHARE).max(LEAST) * times)
 }
 
 /// The middle of a chunk.
-fn sample(x: &Samples, shape: &[usize], times: usize) -> (Samples, Vec<usize>) {
-    let count = sample_shape(x, shape, times);
+fn sample(x: &Samples, shape: &[usize], times: usize, spec: &ChunkSpec) -> (Samples, Vec<usize>) {
+    let count = sample_shape(x, shape, times, spec);
     let start: Vec<usize> = shape.iter().zip(&count).map(|(s, c)| (s - c) / 2).collect();
     (x.crop(shape, &start, &count), count)
 }

@@ -49,6 +49,9 @@ pub enum Error {
         /// SHA-256 of the model's file.
         hash: String,
     },
+    /// The work was stopped, see [`crate::stop`].
+    #[error("interrupted")]
+    Interrupted,
     /// Refused before memory was asked for.
     #[error("{what}: {asked} asked, at most {max} allowed")]
     Limit {

@@ -31,6 +31,7 @@ mod simd;
 mod size;
 pub mod spec;
 pub mod stats;
+pub mod stop;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod transform;
@@ -41,7 +42,8 @@ pub use bound::{Affine, Bound, Promise, Tolerance};
 pub use dtype::{Dtype, Sample, Samples};
 pub use error::{Error, Result};
 pub use pipeline::{
-    Encoded, Header, MAGIC, Part, Probe, decode_chunk, decode_region, encode_chunk, header, join, parts, settle,
+    Encoded, Header, MAGIC, Part, Probe, between, decode_chunk, decode_region, encode_chunk, header, join, parts,
+    settle,
 };
 pub use spec::{ChunkSpec, Codec};
 pub use stats::{ErrorStats, FieldStats};

@@ -27,7 +27,7 @@ use crate::{auto, lossless, match_samples};
 mod decode;
 mod join;
 mod probe;
-pub use decode::{decode_chunk, decode_region, header};
+pub use decode::{between, decode_chunk, decode_region, header};
 pub use join::{MOST_ADDED, Part, join, parts};
 pub use probe::{Probe, settle};
 
@@ -124,7 +124,7 @@ pub fn encode_chunk(x: &Samples, shape: &[usize], spec: &ChunkSpec) -> Result<En
     if n_samples(shape) != Some(x.len()) {
         return Err(Error::invalid(format!("shape {shape:?} does not have that many samples"), x.len()));
     }
-    if matches!(spec.codec, Codec::Auto) && spec.tolerance.bits.is_none() {
+    if matches!(spec.codec, Codec::Auto(_)) && spec.tolerance.bits.is_none() {
         return auto::encode(x, shape, spec);
     }
     encode_with(x, shape, spec, &Manner::default())

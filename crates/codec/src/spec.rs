@@ -1,8 +1,10 @@
 //! What is asked of a chunk: codec, tolerance, meaning of stored values, effort. Pure data.
 
+use crate::block;
 use crate::bound::{Affine, Tolerance};
 use crate::error::{Error, Result};
 use crate::learned::stage::{self, Wanted};
+use crate::learned::{self, Hash};
 use crate::transform::{self, Stage};
 
 /// Checked parameter values of a stage, in the order of its table row.
@@ -45,11 +47,11 @@ impl Params {
     }
 }
 
-/// Which codec, with its parameters: `auto`, `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
+/// Which codec, with its parameters: `auto`, `auto,model=HASH`, `tensor`, `hgfdr-blocked,rank=8`, `lossless`.
 #[derive(Debug, Clone)]
 pub enum Codec {
-    /// The smallest on a sample of the data.
-    Auto,
+    /// The smallest on a sample of the data; these models are candidates for chunks that fit them.
+    Auto(Vec<Hash>),
     /// Every bit; no transform.
     Lossless,
     /// A row of the transform table.
@@ -60,7 +62,7 @@ impl Codec {
     /// The stage's name, or `lossless`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Auto => "auto",
+            Self::Auto(_) => "auto",
             Self::Lossless => "lossless",
             Self::Transform(stage, _) => stage.name,
         }
@@ -68,8 +70,31 @@ impl Codec {
 }
 
 impl Codec {
+    /// The models that chunks may need.
+    pub fn models(&self) -> Vec<Hash> {
+        match self {
+            Self::Auto(models) => models.clone(),
+            Self::Lossless => Vec::new(),
+            Self::Transform(_, params) => params.model().map(|wanted| wanted.hash).into_iter().collect(),
+        }
+    }
+
+    /// [`block::part_shape`], but with all bands where a model needs them to code chunks of that shape.
+    pub fn part_shape(&self, shape: &[usize], n: usize) -> Vec<usize> {
+        let axis = self.models().into_iter().find_map(|hash| {
+            let model = learned::find(hash).ok().filter(|m| stage::fits(m, shape).is_ok())?;
+            stage::band_axis(&model, shape.len())
+        });
+        let Some(d) = axis else { return block::part_shape(shape, n) };
+        let mut one = shape.to_vec();
+        one[d] = 1;
+        let mut count = block::part_shape(&one, n / shape[d].max(1));
+        count[d] = shape[d];
+        count
+    }
+
     /// The same with those parameters that are not set yet taken from `choices`.
-    pub(crate) fn settled(mut self, choices: &[(&str, f64)]) -> Self {
+    pub fn settled(mut self, choices: &[(&str, f64)]) -> Self {
         if let Self::Transform(_, params) = &mut self {
             for (name, value) in params.names.iter().zip(&mut params.values).filter(|(_, v)| v.is_nan()) {
                 *value = choices.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, v)| *v);
@@ -85,15 +110,17 @@ impl std::str::FromStr for Codec {
     fn from_str(s: &str) -> Result<Self> {
         let mut parts = s.split(',').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let plain = match name {
-            "auto" => Some(Self::Auto),
-            "lossless" => Some(Self::Lossless),
-            _ => None,
-        };
-        if let Some(codec) = plain {
+        if name == "auto" {
+            let model = |p: &str| {
+                let hash = p.strip_prefix("model=").map(str::parse);
+                hash.unwrap_or_else(|| Err(Error::invalid("auto takes models that may code, as model=HASH", p)))
+            };
+            return Ok(Self::Auto(parts.map(model).collect::<Result<_>>()?));
+        }
+        if name == "lossless" {
             return match parts.next() {
-                None => Ok(codec),
-                Some(p) => Err(Error::invalid(format!("{name} takes no parameters"), p)),
+                None => Ok(Self::Lossless),
+                Some(p) => Err(Error::invalid("lossless takes no parameters", p)),
             };
         }
         if let Some(model) = name.strip_prefix("learned:") {
@@ -140,6 +167,9 @@ impl std::str::FromStr for Codec {
 impl std::fmt::Display for Codec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())?;
+        if let Self::Auto(models) = self {
+            return models.iter().try_for_each(|hash| write!(f, ",model={hash}"));
+        }
         if let Self::Transform(_, params) = self {
             if let Some(model) = params.model() {
                 write!(f, ":{}", model.hash)?;

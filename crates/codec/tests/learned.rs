@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
-use lithify_codec::learned::testkit::{models, wavelet};
+use lithify_codec::learned::testkit::{models, texture, textures, wavelet};
 use lithify_codec::learned::{Hash, Model, register};
 use lithify_codec::testkit::{FIELDS, uniform};
 use lithify_codec::{
-    Affine, ChunkSpec, Codec, Dtype, Error, FieldStats, Probe, Promise, Region, Samples, decode_chunk, decode_region,
-    encode_chunk, header, match_samples,
+    Affine, ChunkSpec, Codec, Dtype, Error, FieldStats, Probe, Promise, Region, Samples, Tolerance, decode_chunk,
+    decode_region, encode_chunk, header, match_samples,
 };
 
 fn codec(model: Model) -> Codec {
@@ -183,4 +183,51 @@ fn threads_and_narrow_vectors_make_the_same_bytes() {
         .envs([("LITHIFY_SIMD", "baseline"), ("LITHIFY_TEST_DIGEST", here.to_string().as_str())])
         .status();
     assert!(status.unwrap().success());
+}
+
+/// Blocks of a texture or of its negative, by chance.
+fn textured(shape: &[usize]) -> Samples {
+    let n: usize = shape.iter().product();
+    let [rows, columns] = [shape[shape.len() - 2], shape[shape.len() - 1]];
+    let value = |i: usize| {
+        let (y, x) = (i / columns % rows, i % columns);
+        let block = (i / columns / rows * 1000 + y / 8) * 1000 + x / 8;
+        let sign = if uniform(block as u64) < 0.5 { -1.0 } else { 1.0 };
+        (10.0 + 40.0 * sign * texture(y % 8 * 8 + x % 8)) as f32
+    };
+    Samples::F32((0..n).map(value).collect())
+}
+
+#[test]
+fn auto_takes_a_model_that_fits_and_helps() {
+    let (known, bands) = (register(textures().unwrap()), register(models().unwrap().swap_remove(3).0));
+    let auto: Codec = format!("auto,model={known},model={bands}").parse().unwrap();
+    assert_eq!(auto.to_string(), format!("auto,model={known},model={bands}"));
+    let tolerance = "abs=0.5".parse::<Promise>().unwrap().resolve(&FieldStats::default());
+    let spec = |codec: Codec| ChunkSpec { codec, tolerance, ..ChunkSpec::lossless() };
+    // Its own sample, and one of which a part is the sample.
+    for shape in [&[2, 160, 160][..], &[448, 512]] {
+        let x = textured(shape);
+        let plain = encode_chunk(&x, shape, &spec(Codec::Auto(vec![]))).unwrap();
+        let coded = encode_chunk(&x, shape, &spec(auto.clone())).unwrap();
+        assert_eq!(coded.codec, "learned", "{shape:?}");
+        let sizes = [coded.bytes.len(), plain.bytes.len()];
+        assert!(plain.codec != "learned" && 4 * sizes[0] < sizes[1], "{shape:?} {sizes:?}");
+        let y = decode_chunk(&coded.bytes, shape).unwrap();
+        assert!((0..x.len()).all(|i| (x.f64(i) - y.f64(i)).abs() <= 0.5), "{shape:?}");
+        let norm = ChunkSpec { tolerance: Tolerance { mse: Some(0.01), ..Tolerance::default() }, ..spec(auto.clone()) };
+        let chosen = lithify_codec::auto::choose(&[(&x, shape)], &norm).unwrap();
+        assert_eq!(chosen.to_string(), format!("learned:{known}"), "{shape:?}");
+    }
+    // Of a chunk with three bands, samples have all of them.
+    let first: Codec = format!("auto,model={bands}").parse().unwrap();
+    assert_eq!(first.part_shape(&[3, 512, 1024], 1 << 16), [3, 128, 128]);
+    assert_eq!(first.part_shape(&[3, 2, 2], 4), [3, 1, 1]);
+    let x = textured(&[3, 512, 512]);
+    encode_chunk(&x, &[3, 512, 512], &spec(first)).unwrap();
+    let missing = format!("auto,model={}", "0".repeat(64)).parse().unwrap();
+    assert!(matches!(encode_chunk(&x, &[3, 512, 512], &spec(missing)), Err(Error::Model { .. })));
+    for bad in ["auto,model=12", "auto,effort=3"] {
+        assert!(bad.parse::<Codec>().is_err(), "{bad}");
+    }
 }

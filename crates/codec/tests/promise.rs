@@ -29,7 +29,7 @@ const BOUNDS: &[&str] = &[
 
 fn codecs() -> Vec<Codec> {
     let mut codecs: Vec<Codec> = TRANSFORMS.iter().map(|s| codec_of(s).unwrap()).collect();
-    codecs.extend([Codec::Lossless, Codec::Auto, "predict,quick=1".parse().unwrap()]);
+    codecs.extend([Codec::Lossless, Codec::Auto(vec![]), "predict,quick=1".parse().unwrap()]);
     codecs
 }
 
@@ -197,7 +197,7 @@ fn transposes_take_as_many_bytes_and_have_the_same_errors() {
         let mut field = FieldStats::default();
         match_samples!(&x, v => field.add(v, Some(&valid), Affine::IDENTITY));
         let tolerance = bound.parse::<Promise>().unwrap().resolve(&field);
-        let spec = ChunkSpec { codec: Codec::Auto, tolerance, ..ChunkSpec::lossless() };
+        let spec = ChunkSpec { codec: Codec::Auto(vec![]), tolerance, ..ChunkSpec::lossless() };
         let coded = encode_chunk(&x, &lengths, &spec).unwrap();
         let whole = decode_chunk(&coded.bytes, &lengths).unwrap();
         let start = lengths.map(|n| n / 3);

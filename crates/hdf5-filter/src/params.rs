@@ -238,7 +238,7 @@ impl Params {
         let exact = tolerance.lossless || tolerance.bits.is_some();
         let codec = match self.transform {
             _ if exact => Codec::Lossless,
-            0 => Codec::Auto,
+            0 => Codec::Auto(Vec::new()),
             id => {
                 let stage = transform::by_id(id)?;
                 Codec::Transform(stage, spec::Params::defaults(stage))

@@ -49,7 +49,7 @@ pub enum Error {
     Interrupted,
     /// The codec.
     #[error(transparent)]
-    Codec(#[from] lithify_codec::Error),
+    Codec(lithify_codec::Error),
     /// The system.
     #[error("{}: {reason}", shown(path))]
     Io {
@@ -58,6 +58,15 @@ pub enum Error {
         /// What the system said; part of the message, so not a source of its own.
         reason: std::io::Error,
     },
+}
+
+impl From<lithify_codec::Error> for Error {
+    fn from(e: lithify_codec::Error) -> Self {
+        match e {
+            lithify_codec::Error::Interrupted => Self::Interrupted,
+            e => Self::Codec(e),
+        }
+    }
 }
 
 impl Error {

@@ -41,7 +41,13 @@ pub fn codec(spec: &str) -> Result<Codec> {
     Ok(side.map_or(format!("learned:{hash}"), |s| format!("learned:{hash},{s}")).parse()?)
 }
 
-/// The hash of the model in a codec's configuration.
+/// The models that a codec's configuration names: chunks may need them.
+pub(crate) fn models(configuration: &Value) -> Vec<Hash> {
+    let codec = configuration.get("codec").and_then(Value::as_str).map(str::parse::<Codec>);
+    codec.and_then(std::result::Result::ok).map(|codec| codec.models()).unwrap_or_default()
+}
+
+/// The hash of the model that a codec's configuration is about: every chunk may be expected to need it.
 pub(crate) fn named(configuration: &Value) -> Option<Hash> {
     let name = configuration.get("codec")?.as_str()?.strip_prefix("learned:")?;
     name.split(',').next()?.parse().ok()

@@ -5,6 +5,7 @@ pub mod coded;
 pub mod error;
 pub mod formats;
 pub mod grib;
+pub mod horizontal;
 pub mod job;
 pub mod learned;
 pub mod location;

@@ -121,9 +121,22 @@ fn own_role(v: &Variable) -> Role {
 
 /// Whether a variable holds longitudes in degrees, which go round.
 pub fn is_longitude(v: &Variable) -> bool {
+    let units = ["degrees_east", "degree_east", "degrees_E", "degree_E", "degreesE", "degreeE"];
+    is_geographic(v, "longitude", &units, "X")
+}
+
+/// Whether a variable holds latitudes in degrees.
+pub fn is_latitude(v: &Variable) -> bool {
+    let units = ["degrees_north", "degree_north", "degrees_N", "degree_N", "degreesN", "degreeN"];
+    is_geographic(v, "latitude", &units, "Y")
+}
+
+/// By its standard name or its units; or by its axis, if it has plain degrees and no other standard name: those of a rotated pole have.
+fn is_geographic(v: &Variable, name: &str, units: &[&str], axis: &str) -> bool {
     let text = |name: &str| v.attr(name).and_then(AttrValue::as_text).unwrap_or_default();
-    text("standard_name") == "longitude"
-        || ["degrees_east", "degree_east", "degrees_E", "degree_E", "degreesE", "degreeE"].contains(&text("units"))
+    let plain =
+        text("axis") == axis && text("standard_name").is_empty() && ["degrees", "degree"].contains(&text("units"));
+    text("standard_name") == name || units.contains(&text("units")) || plain
 }
 
 /// CF packing of a variable; identity if it is not packed.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lithify_codec::testkit::FIELDS;
@@ -118,7 +119,7 @@ fn sized(dtype: Dtype, field: usize, lat: usize, lon: usize) -> Memory {
     m
 }
 
-fn context<'a>(stop: &'a AtomicBool, progress: &'a dyn Fn(Progress<'_>)) -> Context<'a> {
+fn context<'a>(stop: &'a Arc<AtomicBool>, progress: &'a dyn Fn(Progress<'_>)) -> Context<'a> {
     Context { threads: 2, progress, stop }
 }
 
@@ -132,12 +133,12 @@ fn compressed(source: &dyn Source, out: &Path, bounds: &[&str], codec: &str, chu
         force: true,
         embed_model: false,
     };
-    compress(source, out, &options, &context(&AtomicBool::new(false), &|_| {}), &mut |_| {}).unwrap();
+    compress(source, out, &options, &context(&Arc::default(), &|_| {}), &mut |_| {}).unwrap();
 }
 
 fn appended(source: &dyn Source, store: &Path, dim: &str) -> Result<Vec<String>> {
     let mut said = Vec::new();
-    append(source, store, dim, &context(&AtomicBool::new(false), &|_| {}), &mut |w| said.push(w)).map(|_| said)
+    append(source, store, dim, &context(&Arc::default(), &|_| {}), &mut |w| said.push(w)).map(|_| said)
 }
 
 fn all_of(store: &Path, path: &str) -> Samples {
@@ -153,7 +154,7 @@ fn all_of(store: &Path, path: &str) -> Samples {
 fn holds(store: &Path, original: Option<&dyn Source>, what: &str) {
     let source = ZarrSource::open(store).unwrap();
     assert!(source.warnings().is_empty(), "{what}: {:?}", source.warnings());
-    for v in verify(&source, original, &context(&AtomicBool::new(false), &|_| {})).unwrap() {
+    for v in verify(&source, original, &context(&Arc::default(), &|_| {})).unwrap() {
         assert!(v.problems.is_empty(), "{what}: {}: {:?}", v.path, v.problems);
     }
 }

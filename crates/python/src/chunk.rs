@@ -119,7 +119,7 @@ fn settle_promise(promise: Promise, x: &Samples, shape: &[usize], spec: &mut Chu
 /// Encodes until norms hold, too: with a finer step where one is missed, without loss in the end.
 fn encode_keeping(promise: &Promise, x: &Samples, shape: &[usize], mut spec: ChunkSpec) -> PyResult<Coded> {
     if let Some(mse) = spec.tolerance.mse {
-        if matches!(spec.codec, Codec::Auto) {
+        if matches!(spec.codec, Codec::Auto(_)) {
             spec.codec = lithify_codec::auto::choose(&[(x, shape)], &spec).map_err(errors::codec)?;
         }
         let mut probes = [Probe::new(x, shape, &spec).map_err(errors::codec)?];

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_io::formats;
 use lithify_io::job::compress::{Options, Outcome};
@@ -58,7 +58,7 @@ pub fn run<T: Send>(
     progress: Option<Py<PyAny>>,
     job: impl FnOnce(&Context<'_>) -> lithify_io::Result<T> + Send,
 ) -> PyResult<T> {
-    let stop = AtomicBool::new(false);
+    let stop = Arc::new(AtomicBool::new(false));
     let raised: Mutex<Option<PyErr>> = Mutex::default();
     let threads = match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use lithify_codec::Codec;
+use lithify_codec::learned::Hash;
 use lithify_io::formats;
 use lithify_io::job::compress::{Options, Outcome, compress};
 use lithify_io::location::{is_url, shown};
@@ -14,8 +16,8 @@ use crate::args::Compress;
 use crate::table::{number, render, shape};
 use crate::{progress, stream};
 
-/// Runs it.
-pub fn run(a: &Compress) -> Result<()> {
+/// Runs it; `models` are candidates of `auto`.
+pub fn run(a: &Compress, models: Vec<Hash>) -> Result<()> {
     check_places(&a.input, &a.output)?;
     if let Some(picture) = a.picture.as_deref().filter(|p| is_url(p)) {
         return Err(lithify_io::Error::invalid("the picture goes to a local file", shown(picture)).into());
@@ -27,7 +29,10 @@ pub fn run(a: &Compress) -> Result<()> {
     let source = formats::open(&input)?;
     let options = Options {
         bounds: a.bounds.clone(),
-        codec: a.codec.clone(),
+        codec: match &a.codec {
+            Codec::Auto(named) => Codec::Auto([named.as_slice(), &models].concat()),
+            codec => codec.clone(),
+        },
         effort: a.effort,
         chunks: a.chunks.iter().cloned().collect::<BTreeMap<_, _>>(),
         variables: a.vars.clone(),

@@ -6,6 +6,7 @@ use super::graph::{Op, Wavelet};
 use super::tensor::{Tensors, reals};
 use crate::error::Result;
 use crate::simd::{level, widest};
+use crate::stop;
 
 /// A checked real network with its weights.
 #[derive(Debug, Clone)]
@@ -39,9 +40,10 @@ impl RealNet {
     /// What the network makes of `x`; `side` are the normalised side inputs.
     ///
     /// # Errors
-    /// [`crate::Error::Limit`] if memory does not suffice.
+    /// [`crate::Error::Limit`] if memory does not suffice, [`crate::Error::Interrupted`].
     pub fn run(&self, mut x: Activation<f32>, side: &[f32]) -> Result<Activation<f32>> {
         for step in &self.0 {
+            stop::check()?;
             x = step.run(x, side)?;
         }
         Ok(x)

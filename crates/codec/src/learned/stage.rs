@@ -84,6 +84,20 @@ struct Plan {
     multiple: [usize; 3],
 }
 
+/// Fails unless a model can code chunks of that shape.
+///
+/// # Errors
+/// [`Error::Invalid`], saying which bands the model takes.
+pub fn fits(model: &Model, shape: &[usize]) -> Result<()> {
+    Plan::new(model, shape).map(drop)
+}
+
+/// The dimension that holds a model's bands in chunks of so many dimensions, if it takes several.
+pub fn band_axis(model: &Model, n_dims: usize) -> Option<usize> {
+    let card = model.card();
+    n_dims.checked_sub(3).filter(|_| card.layout == Layout::Channels && card.bands.len() > 1)
+}
+
 /// A tile: its block, first row and column, rows and columns.
 #[derive(Debug, Clone, Copy)]
 struct Tile {
@@ -104,7 +118,7 @@ impl Plan {
         if layout == Layout::Channels && middle != bands {
             return Err(Error::invalid(
                 format!(
-                    "model {:?} takes {bands} bands before rows and columns; choose such chunks",
+                    "model {:?} takes {bands} bands, the dimension before rows and columns; give chunks of such a shape, or another codec",
                     model.card().name
                 ),
                 format!("chunks of {shape:?}"),

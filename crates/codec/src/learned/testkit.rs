@@ -156,6 +156,29 @@ pub fn wavelet() -> Result<Model> {
     m.done(Card { gains, ..card })
 }
 
+/// The noise of which [`textures`] knows, at position i of a block of 8 x 8, in C order.
+pub fn texture(i: usize) -> f64 {
+    uniform(i as u64) - 0.5
+}
+
+/// A model of blocks of 8 x 8 samples that are 10 + 40 times a texture or 10 - 40 times it: a bit says which. Nothing else could tell.
+///
+/// # Errors
+/// None, unless the checks of models are wrong.
+pub fn textures() -> Result<Model> {
+    let mut m = Maker::default();
+    let knowledge = |m: &mut Maker, shape: &[usize]| {
+        let name = format!("t{}", m.tensors.len());
+        m.tensors.insert(name.clone(), Tensor::f32(shape, (0..64).map(|i| texture(i) as f32).collect()));
+        Op::Conv { weight: name, bias: None, stride: [1; 3], groups: 1 }
+    };
+    let factor = [1, 8, 8];
+    let g_a = vec![Op::Unshuffle { factor }, knowledge(&mut m, &[1, 64, 1, 1, 1])];
+    let g_s = vec![knowledge(&mut m, &[64, 1, 1, 1, 1]), Op::Shuffle { factor }];
+    let tables = m.tables(1, 0, 2);
+    m.done(Maker::card("textures", 1, g_a, g_s, Quantizer::Binary, Entropy::Factorized { tables }))
+}
+
 /// Models with noise for weights: every op, quantizer and entropy model, with the shape of a chunk that suits each.
 ///
 /// # Errors

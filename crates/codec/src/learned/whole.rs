@@ -5,6 +5,7 @@ use super::conv::Conv;
 use super::graph::{LIMIT, Op};
 use super::tensor::{Tensors, bad, integers};
 use crate::error::Result;
+use crate::stop;
 
 /// A checked whole network with its weights.
 #[derive(Debug, Clone)]
@@ -38,9 +39,10 @@ impl WholeNet {
     /// What the network makes of `x`, whose numbers lie in `-LIMIT..=LIMIT`.
     ///
     /// # Errors
-    /// [`crate::Error::Limit`] if memory does not suffice.
+    /// [`crate::Error::Limit`] if memory does not suffice, [`crate::Error::Interrupted`].
     pub fn run(&self, mut x: Activation<i32>) -> Result<Activation<i32>> {
         for step in &self.0 {
+            stop::check()?;
             x = step.run(x)?;
         }
         Ok(x)

@@ -108,6 +108,42 @@ pub fn decode_region(payload: &[u8], shape: &[usize], region: &Region) -> Result
     opened.decode(shape, region)
 }
 
+/// What the codec of a payload that stands alone knows beside samples: its smooth part at places given by indices that need not be
+/// whole, in stored units; `None` if it knows samples only. Between samples x_k at places k with weights w_k, which add up to 1, the value at
+/// p is the sum of w_k (x_k + f(p) - f(k)).
+///
+/// # Errors
+/// As [`decode_chunk`], and [`Error::Invalid`] if a place does not have as many indices as the chunk has dimensions.
+pub fn between(payload: &[u8], places: &[Vec<f64>]) -> Result<Option<Vec<f64>>> {
+    let Opened { kind, shape, order, n, mut body, .. } = open(payload)?;
+    if let Some(place) = places.iter().find(|p| p.len() != shape.len()) {
+        return Err(Error::invalid(format!("a place has an index for each of {shape:?}"), format!("{place:?}")));
+    }
+    if kind == KIND_LOSSLESS || n == 0 {
+        return Ok(None);
+    }
+    let order = order.unwrap_or_else(|| (0..shape.len()).collect());
+    let shape: Vec<usize> = order.iter().map(|&d| shape[d]).collect();
+    let places: Vec<Vec<f64>> = places.iter().map(|p| order.iter().map(|&d| p[d]).collect()).collect();
+    body.section("mask")?;
+    let stage = transform::by_id(body.u16()?)?;
+    let domain = match body.u8()? {
+        0 => Domain::Linear,
+        1 => {
+            let affine = Affine { scale: body.f64()?, offset: body.f64()? };
+            if LogSides::read(&mut body, &shape, n)?.negative.is_some() {
+                // Between samples of both signs there is no logarithm.
+                return Ok(None);
+            }
+            Domain::Log(affine)
+        }
+        id => return Err(Error::Unsupported { what: "domain of the transform", id: id.into() }),
+    };
+    let mut coded = body.section(stage.name)?;
+    let known = (stage.make)(&stage.decode_params()).between(&mut coded, Block::new(&shape), &places)?;
+    Ok(known.map(|f| f.into_iter().map(|w| domain.inverse::<f64>(w, false)).collect()))
+}
+
 fn check_shape(have: &[usize], shape: &[usize]) -> Result<()> {
     if have != shape {
         let what = format!("the chunk has shape {have:?}, {shape:?} was expected");

@@ -60,7 +60,7 @@ impl Probe {
         let chunk = Chunk { x, shape, order: None, mask: mask.as_ref(), valid: valid.as_deref(), spec };
         let n_valid = (0..x.len()).filter(|&i| chunk.is_valid(i)).count() as u64;
         let analysis = match &spec.codec {
-            Codec::Auto => return Err(Error::invalid("a step is searched for one codec; choose it first", "auto")),
+            Codec::Auto(_) => return Err(Error::invalid("a step is searched for one codec; choose it first", "auto")),
             Codec::Transform(stage, params) if n_valid > 0 => {
                 let (w, _, seen) = working(&chunk, Domain::Linear);
                 let block =

@@ -146,6 +146,12 @@ pub trait Transform: Send + Sync {
     /// The reconstruction of `region`, in C order, in fixed-order IEEE arithmetic: the same bits on every machine, and the
     /// same bits as that part of a decode of the whole.
     fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>>;
+
+    /// The smooth part of the reconstruction at places given by indices that need not be whole, in fixed-order IEEE arithmetic; `None` from
+    /// a transform that knows samples only.
+    fn between(&self, _: &mut Reader<'_>, _: Block<'_>, _places: &[Vec<f64>]) -> Result<Option<Vec<f64>>> {
+        Ok(None)
+    }
 }
 
 /// A block that a transform has looked at.

@@ -129,7 +129,7 @@ fn job<'a>(
     let spec = spec_of(&layout.configuration, dtype)?;
     let codec = match spec.codec {
         // What is there had no use for another; what comes may have.
-        Codec::Lossless if !promise.is_lossless() && bits.is_none() => Codec::Auto,
+        Codec::Lossless if !promise.is_lossless() && bits.is_none() => Codec::Auto(Vec::new()),
         codec => codec,
     };
     let sum_sq = || {

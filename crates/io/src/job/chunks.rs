@@ -50,6 +50,29 @@ pub fn chunk_shape(shape: &[usize], dtype: Dtype, hint: Option<&[usize]>) -> Vec
     c
 }
 
+/// Cuts an automatic chunk otherwise, so that a model codes all of it as it was trained: with all bands, whose dimension is `bands`, and
+/// rows and columns in multiples of the model's strides, as far as the variable is cut there at all.
+pub fn fit_model(chunk: &mut [usize], shape: &[usize], bands: Option<usize>, strides: [usize; 2]) {
+    let size = |c: &[usize]| c.iter().fold(1usize, |n, d| n.saturating_mul(*d));
+    let target = size(chunk);
+    if let Some(bands) = bands {
+        chunk[bands] = shape[bands].max(1);
+        while size(chunk) > target {
+            // Items of a batch first: a model sees each by itself.
+            let items = (0..bands).filter(|&d| chunk[d] > 1).max_by_key(|&d| chunk[d]);
+            let plane = (bands + 1..chunk.len()).filter(|&d| chunk[d] > 1).max_by_key(|&d| chunk[d]);
+            let Some(d) = items.or(plane) else { break };
+            chunk[d] = chunk[d].div_ceil(2);
+        }
+    }
+    let rows = chunk.len().saturating_sub(2);
+    for (d, stride) in (rows..chunk.len()).zip(&strides[2 - (chunk.len() - rows)..]) {
+        if chunk[d] < shape[d] && chunk[d] > *stride {
+            chunk[d] -= chunk[d] % stride;
+        }
+    }
+}
+
 /// Shard shape for chunks of shape `chunk`; `None` for arrays of few chunks.
 pub fn shard_shape(shape: &[usize], chunk: &[usize]) -> Option<Vec<usize>> {
     let n: Vec<usize> = shape.iter().zip(chunk).map(|(s, c)| s.div_ceil((*c).max(1))).collect();
@@ -129,6 +152,23 @@ mod tests {
             }
             assert!(seen.iter().all(|s| *s == 1));
         }
+    }
+
+    #[test]
+    fn chunks_fit_a_model() {
+        let fitted = |chunk: &[usize], shape: &[usize], bands| {
+            let mut chunk = chunk.to_vec();
+            fit_model(&mut chunk, shape, bands, [8, 16]);
+            chunk
+        };
+        assert_eq!(fitted(&[13, 501, 1001], &[13, 5490, 10980], Some(0)), [13, 496, 992]);
+        assert_eq!(fitted(&[4, 6, 512, 512], &[40, 12, 512, 512], Some(1)), [2, 12, 512, 512]);
+        assert_eq!(fitted(&[1, 2, 512, 512], &[40, 12, 5120, 5120], Some(1)), [1, 12, 128, 256]);
+        assert_eq!(fitted(&[12, 100, 90], &[12, 100, 90], Some(0)), [12, 100, 90]);
+        assert_eq!(fitted(&[50, 20], &[100, 100], None), [48, 16]);
+        assert_eq!(fitted(&[7, 9], &[100, 100], None), [7, 9]);
+        assert_eq!(fitted(&[50], &[100], None), [48]);
+        assert_eq!(fitted(&[], &[], None), [] as [usize; 0]);
     }
 
     #[test]

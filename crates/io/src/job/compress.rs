@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lithify_codec::block::part_shape;
 use lithify_codec::information::SHARE;
 use lithify_codec::objective::shared_step;
 use lithify_codec::transform::NormRule;
@@ -33,7 +32,7 @@ use self::spool::Spool;
 use super::certificate::{self, crc_of_crcs};
 use super::chunks::{ChunkAt, chunk_grid, grid_from};
 use super::information::information;
-use super::{Context, Progress, ordered};
+use super::{Context, Progress, encoding, ordered};
 use crate::coded::{CodedFormat, CodedSink};
 use crate::error::{Error, Result};
 use crate::learned;
@@ -65,7 +64,7 @@ pub struct Options {
     pub variables: Vec<String>,
     /// Replace an output that exists.
     pub force: bool,
-    /// Put the model of a learned codec into the store.
+    /// Put the models that chunks may need into the store.
     pub embed_model: bool,
 }
 
@@ -123,7 +122,7 @@ pub fn compress(
     let mut writer = format.create(out)?;
     writer.define(&root, &layouts)?;
     if options.embed_model {
-        layouts.values().filter_map(|l| learned::named(&l.configuration)).try_for_each(|hash| writer.embed(hash))?;
+        layouts.values().flat_map(|l| learned::models(&l.configuration)).try_for_each(|hash| writer.embed(hash))?;
     }
     let mut outcomes = Vec::new();
     for (path, v) in root.walk() {
@@ -329,7 +328,7 @@ impl Job<'_> {
         if spec.tolerance.lossless || spec.tolerance.bits.is_some() {
             spec.codec = Codec::Lossless;
         }
-        if let (Codec::Auto, Some(_)) = (&spec.codec, spec.tolerance.mse) {
+        if let (Codec::Auto(_), Some(_)) = (&spec.codec, spec.tolerance.mse) {
             // One step for all chunks calls for one codec.
             spec.codec = self.choose(&spec, context)?;
         }
@@ -346,7 +345,7 @@ impl Job<'_> {
     fn choose(&self, spec: &ChunkSpec, context: &Context<'_>) -> Result<Codec> {
         let chunks = self.probes(context)?;
         let chunks: Vec<_> = chunks.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
-        Ok(lithify_codec::auto::choose(&chunks, spec)?)
+        encoding(context.stop, || lithify_codec::auto::choose(&chunks, spec))
     }
 
     /// A few chunks, evenly spread, or as much of the middle of each as makes one chunk in all.
@@ -357,7 +356,7 @@ impl Job<'_> {
         let chunks = picked.into_iter().rev().map(|i| {
             context.check()?;
             let at = grid.swap_remove(i);
-            let count = part_shape(&at.count, at.count.iter().product::<usize>() / n);
+            let count = self.codec.part_shape(&at.count, at.count.iter().product::<usize>() / n);
             let middle = |d: usize| at.start[d] + (at.count[d] - count[d]) / 2;
             let start = (0..count.len()).map(middle).collect();
             Ok((self.read(&ChunkAt { start, count: count.clone(), ..at })?, count))
@@ -369,8 +368,8 @@ impl Job<'_> {
     fn search_step(&self, spec: &ChunkSpec, mse: f64, context: &Context<'_>) -> Result<f64> {
         let chunks = self.probes(context)?;
         let n = chunks.len();
-        let probes = chunks.into_iter().map(|(x, shape)| Probe::new(&x, &shape, spec));
-        let mut probes = probes.collect::<lithify_codec::Result<Vec<_>>>()?;
+        let probes = chunks.into_iter().map(|(x, shape)| encoding(context.stop, || Probe::new(&x, &shape, spec)));
+        let mut probes = probes.collect::<Result<Vec<_>>>()?;
         // A sample may be luckier than the whole.
         let margin = if n == 1 && self.grid().len() == 1 { 0.999 } else { 0.98 };
         Ok(shared_step(&mut probes, mse * margin))
@@ -503,7 +502,7 @@ impl Job<'_> {
     /// Encodes all chunks; `put` gets the payloads in the order of the grid.
     fn encode_all(&self, spec: &ChunkSpec, context: &Context<'_>, put: Put<'_>) -> Result<CodedVariable> {
         let grid = self.grid();
-        let mut coded = CodedVariable::default();
+        let (stop, mut coded) = (context.stop, CodedVariable::default());
         ordered::run(
             grid.len(),
             context.threads,
@@ -514,7 +513,7 @@ impl Job<'_> {
             |i, x| {
                 let source_crc = x.crc32c();
                 let raw = x.len() * x.dtype().size();
-                Ok((encode_chunk(&x, &grid[i].count, spec)?, source_crc, raw as u64))
+                Ok((encoding(stop, || encode_chunk(&x, &grid[i].count, spec))?, source_crc, raw as u64))
             },
             |i, (e, source_crc, raw)| {
                 (context.progress)(Progress {

@@ -1,6 +1,7 @@
 //! Whole files: what the command line and the Python package run.
 
 pub mod append;
+pub mod at;
 mod certificate;
 pub mod chunks;
 pub mod compress;
@@ -12,6 +13,7 @@ pub mod select;
 pub mod verify;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
@@ -55,7 +57,7 @@ pub struct Context<'a> {
     /// Called from the job's own thread.
     pub progress: &'a dyn Fn(Progress<'_>),
     /// Set it to stop the job; it then returns [`Error::Interrupted`].
-    pub stop: &'a AtomicBool,
+    pub stop: &'a Arc<AtomicBool>,
 }
 
 impl Context<'_> {
@@ -63,4 +65,9 @@ impl Context<'_> {
     pub fn check(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
+}
+
+/// Runs an encode on this thread, which ends early once `stop` is set.
+fn encoding<T>(stop: &Arc<AtomicBool>, work: impl FnOnce() -> lithify_codec::Result<T>) -> Result<T> {
+    Ok(lithify_codec::stop::unless(stop, work)?)
 }

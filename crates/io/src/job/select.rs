@@ -192,6 +192,15 @@ fn coordinate(source: &dyn Source, path: &str, dim: &str) -> Result<(Vec<f64>, O
     }
 }
 
+/// The coordinates of a run of indices along a dimension; the indices where there are no coordinates.
+pub(super) fn labels(source: &dyn Source, path: &str, dim: &str, start: usize, count: usize) -> Vec<f64> {
+    let indices = start..start + count;
+    match coordinate(source, path, dim) {
+        Ok((c, _)) if c.len() >= indices.end => c[indices].to_vec(),
+        _ => indices.map(|i| i as f64).collect(),
+    }
+}
+
 /// Writes a part of one variable, with its coordinates cut alike, to `out`.
 ///
 /// # Errors

@@ -225,8 +225,7 @@ fn every_type_and_edge_comes_back_bit_for_bit() {
 #[test]
 fn parts_keep_their_place() {
     let tmp = tempfile::tempdir().unwrap();
-    let context =
-        crate::job::Context { threads: 1, progress: &|_| {}, stop: &std::sync::atomic::AtomicBool::new(false) };
+    let context = crate::job::Context { threads: 1, progress: &|_| {}, stop: &std::sync::Arc::default() };
     let part = |input: &str, name: &str, sel: &str| {
         let out = tmp.path().join("part.tif");
         let done = crate::job::select::extract(&fixture(input), name, &sel.parse().unwrap(), &out, true, &context);

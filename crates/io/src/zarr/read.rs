@@ -239,7 +239,7 @@ impl ZarrSource {
             attrs,
             chunks: if ours { hint.filter(|c| c.len() == shape.len()) } else { Some(chunks) },
         };
-        if let Some(hash) = layout.as_ref().and_then(|l| learned::named(&l.configuration)) {
+        for hash in layout.iter().flat_map(|l| learned::models(&l.configuration)) {
             learned::find(hash, |key| Ok(self.store.value(key)?.map(|b| b.to_vec())))?;
         }
         // What the certificate says was written.
@@ -439,7 +439,10 @@ impl ZarrSource {
             true => decode_chunk(&payload, &stored),
             false => decode_region(&payload, &stored, &region),
         }
-        .map_err(|e| self.damaged(path, at, e))?;
+        .map_err(|e| match e {
+            lithify_codec::Error::Model { .. } => e.into(),
+            e => self.damaged(path, at, e),
+        })?;
         Ok(Some(((0..n).map(|d| low[d] - start[d]).collect(), part, samples)))
     }
 }

@@ -37,6 +37,12 @@ impl Grid {
         sample / self.plane()
     }
 
+    /// The plane nearest to a place.
+    pub fn nearest_slice(&self, place: &[f64]) -> usize {
+        let leading = place.iter().zip(&self.shape).take(self.shape.len().saturating_sub(2));
+        leading.fold(0, |s, (p, n)| s * n + (p.round_ties_even().max(0.0) as usize).min(n - 1))
+    }
+
     /// Coordinates of a place, whose indices need not be whole, into `out`, one every `stride`.
     pub fn coordinates(&self, place: &[f64], out: &mut [f32], stride: usize) {
         let straight = if self.globe { place.len() - 2 } else { place.len() };
@@ -55,14 +61,14 @@ impl Grid {
         }
     }
 
-    /// Calls `f` with every sample of a region, in C order: its number there, its number in the block, its indices.
+    /// Calls `f` with every sample of a region, in C order: its number there, its plane, its indices.
     pub fn each(&self, region: &Region, mut f: impl FnMut(usize, usize, &[f64])) {
         let n: usize = region.count.iter().product();
         let mut place: Vec<usize> = region.start.clone();
         let mut at: Vec<f64> = place.iter().map(|p| *p as f64).collect();
         for i in 0..n {
             let sample = place.iter().zip(&self.shape).fold(0, |s, (p, n)| s * n + p);
-            f(i, sample, &at);
+            f(i, self.slice(sample), &at);
             for d in (0..place.len()).rev() {
                 place[d] += 1;
                 if place[d] < region.start[d] + region.count[d] {

@@ -36,7 +36,12 @@ pub const STAGE: Stage = Stage {
         param("layers", "hidden layers", 1.0, 8.0),
         param("fourier", "1: fixed random frequencies, then rectifiers, instead of sines", 0.0, 1.0),
         param("frequency", "of the first layer, radians from one edge to the centre", 1.0, 500.0),
-        param("globe", "1: the last two dimensions are latitude and longitude of a whole globe", 0.0, 1.0),
+        param(
+            "globe",
+            "1: the last two dimensions are latitude and longitude of a whole globe; by itself where a file says so and chunks have all of it",
+            0.0,
+            1.0,
+        ),
         param("steps", "of the training", 1.0, 1e6),
     ],
     norm_rule: NormRule::SharedStep,
@@ -89,7 +94,7 @@ impl Transform for Inr {
             let valid = |i: &usize| block.valid.is_none_or(|m| m[*i]);
             (0..v.len()).filter(valid).map(|i| v[i] * v[i]).sum::<f64>()
         };
-        let fitted = train::fit(&x, block.valid, &grid, block.shape.len(), &plan);
+        let fitted = train::fit(&x, block.valid, &grid, block.shape.len(), &plan)?;
         let (mut net, mut near) = written(&fitted);
         // A training that went astray leaves everything to the prediction.
         let helps = squares(&missed(&near)) < squares(&x);
@@ -101,15 +106,26 @@ impl Transform for Inr {
     }
 
     fn decode(&self, src: &mut Reader<'_>, block: Block<'_>, region: &Region) -> Result<Vec<f64>> {
-        let flags = src.count("flags of a network", 3)?;
-        let grid = Grid::new(block.shape, flags & GLOBE > 0);
-        let net = weights::read(&mut src.section("network")?, grid.n_coordinates(), grid.n_slices())?;
+        let (net, grid, flags) = network(src, block)?;
         let mut x = rest().decode(src, block, region)?;
         for (x, near) in x.iter_mut().zip(base(&net, &grid, region, flags & INTEGER > 0)) {
             *x += near;
         }
         Ok(x)
     }
+
+    fn between(&self, src: &mut Reader<'_>, block: Block<'_>, places: &[Vec<f64>]) -> Result<Option<Vec<f64>>> {
+        let (net, grid, _) = network(src, block)?;
+        Ok(Some(net.evaluate_at(&grid, places)))
+    }
+}
+
+/// The network of a stream, the grid that it knows, and the flags.
+fn network(src: &mut Reader<'_>, block: Block<'_>) -> Result<(Net, Grid, usize)> {
+    let flags = src.count("flags of a network", 3)?;
+    let grid = Grid::new(block.shape, flags & GLOBE > 0);
+    let net = weights::read(&mut src.section("network")?, grid.n_coordinates(), grid.n_slices())?;
+    Ok((net, grid, flags))
 }
 
 const GLOBE: usize = 1;
@@ -191,6 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn between_samples_the_network_speaks() {
+        for spec in ["width=8,layers=2", "fourier=1,layers=1,width=12", "globe=1,width=4"] {
+            for shape in [&[7][..], &[9, 11], &[3, 17, 19]] {
+                let transform = quick(spec);
+                let block = Block::new(shape);
+                let mut analysis = transform.analyse(field(shape), block).unwrap();
+                let (bytes, _) = analysis.encode(Goal::Step(0.02)).unwrap();
+                let ask = |places: &[Vec<f64>]| {
+                    transform.between(&mut Reader::new(&bytes, "test"), block, places).unwrap().unwrap()
+                };
+                let (net, grid, _) = network(&mut Reader::new(&bytes, "test"), block).unwrap();
+                let mut places = Vec::new();
+                grid.each(&Region::all(shape), |_, _, place| places.push(place.to_vec()));
+                assert_eq!(ask(&places), net.evaluate(&grid, &Region::all(shape)), "{shape:?} {spec}");
+                // Continuous, and more than a straight line.
+                let last = shape.len() - 1;
+                let along = |t: f64| [vec![1.0; last], vec![t]].concat();
+                let [a, near, half, b] = ask(&[3.0, 3.0 + 1e-4, 3.5, 4.0].map(along))[..] else { unreachable!() };
+                assert!((a - near).abs() < 1e-2 && half != (a + b) / 2.0, "{shape:?} {spec}: {a} {near} {half} {b}");
+            }
+        }
+    }
+
+    #[test]
     fn training_learns_the_field() {
         let shape = [60, 80];
         let x = field(&shape);
@@ -202,7 +242,7 @@ mod tests {
         };
         let plan = Inr(params).plan(x.len(), &grid, 5);
         let mut w = Writer::new();
-        let net = weights::write(&plan.form, &train::fit(&x, None, &grid, 2, &plan), &mut w);
+        let net = weights::write(&plan.form, &train::fit(&x, None, &grid, 2, &plan).unwrap(), &mut w);
         let error = sum_sq(&x, &net.evaluate(&grid, &Region::all(&shape)));
         assert!(error < 0.02 * variance, "{error} of {variance}");
         assert!(w.bytes.len() < 2500, "{}", w.bytes.len());

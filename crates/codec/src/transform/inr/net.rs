@@ -139,7 +139,23 @@ impl Net {
 
     /// Samples of a region, in C order.
     pub fn evaluate(&self, grid: &Grid, region: &Region) -> Vec<f64> {
-        let n: usize = region.count.iter().product();
+        self.evaluate_each(grid, region.count.iter().product(), |take| grid.each(region, take))
+    }
+
+    /// The same at places given by indices that need not be whole.
+    pub fn evaluate_at(&self, grid: &Grid, places: &[Vec<f64>]) -> Vec<f64> {
+        self.evaluate_each(grid, places.len(), |take| {
+            places.iter().enumerate().for_each(|(i, place)| take(i, grid.nearest_slice(place), place));
+        })
+    }
+
+    /// At `n` places, of which `each` tells the numbers, the planes and the indices, in order.
+    fn evaluate_each(
+        &self,
+        grid: &Grid,
+        n: usize,
+        each: impl FnOnce(&mut dyn FnMut(usize, usize, &[f64])),
+    ) -> Vec<f64> {
         let mut out = vec![0.0; n];
         let mut flow = Flow::new(self);
         let mut slices = [0; BATCH];
@@ -151,10 +167,10 @@ impl Net {
                 out[first + k] = offset + scale * f64::from(y[k]);
             }
         };
-        grid.each(region, |i, sample, place| {
+        each(&mut |i, slice, place| {
             let k = i % BATCH;
             grid.coordinates(place, &mut flow.h[0].as_flattened_mut()[k..], BATCH);
-            slices[k] = grid.slice(sample);
+            slices[k] = slice;
             if k == BATCH - 1 || i == n - 1 {
                 flush(&mut flow, &slices, i - k, k + 1);
             }

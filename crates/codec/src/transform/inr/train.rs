@@ -13,7 +13,9 @@ use fearless_simd::prelude::*;
 use super::coordinates::Grid;
 use super::net::{Activation, BATCH, Flow, Layer, Net, Row, linear};
 use super::weights::{Form, multiple};
+use crate::error::Result;
 use crate::simd::{level, widest};
+use crate::stop;
 
 /// What is asked of a training.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +122,10 @@ fn scales(x: &[f64], valid: Option<&[bool]>, n: usize, slice: impl Fn(usize) -> 
 }
 
 /// A network that comes near to the valid samples.
-pub fn fit(x: &[f64], valid: Option<&[bool]>, grid: &Grid, n_dims: usize, plan: &Plan) -> Net {
+///
+/// # Errors
+/// [`Error::Interrupted`](crate::Error::Interrupted).
+pub fn fit(x: &[f64], valid: Option<&[bool]>, grid: &Grid, n_dims: usize, plan: &Plan) -> Result<Net> {
     let mut net = plan.form.net();
     let n_weights: usize = net.layers.iter().map(|l| l.w.len() + l.b.len()).sum();
     let n_scales = if grid.n_slices() * 2 * SCALES <= n_weights { grid.n_slices().max(1) } else { 1 };
@@ -129,8 +134,8 @@ pub fn fit(x: &[f64], valid: Option<&[bool]>, grid: &Grid, n_dims: usize, plan: 
     let mut seed = 2;
     begin(&mut net, plan.form.frequency, &mut seed);
     let data = Data { x, valid, grid, n_dims, scales: net.scales.clone(), scale_sq };
-    widest!(level(), simd => train(simd, &mut net, &data, plan.steps, &mut seed));
-    net
+    widest!(level(), simd => train(simd, &mut net, &data, plan.steps, &mut seed))?;
+    Ok(net)
 }
 
 /// First weights: a first layer of these frequencies, others that keep a sine's distribution from layer to layer.
@@ -159,7 +164,7 @@ struct Memory {
 }
 
 #[inline(always)]
-fn train<S: Simd>(simd: S, net: &mut Net, data: &Data<'_>, steps: usize, seed: &mut u64) {
+fn train<S: Simd>(simd: S, net: &mut Net, data: &Data<'_>, steps: usize, seed: &mut u64) -> Result<()> {
     let mut flow = Flow::new(net);
     let mut back: Vec<Vec<Row>> = flow.z.clone();
     let mut wanted = Wanted { target: [0.0; BATCH], weight: [0.0; BATCH] };
@@ -175,6 +180,7 @@ fn train<S: Simd>(simd: S, net: &mut Net, data: &Data<'_>, steps: usize, seed: &
     let mut rounded: Option<Net> = None;
     let mut mean_error = 1.0;
     for step in 0..steps {
+        stop::check()?;
         if rounded.is_none() && step as f64 >= ROUNDED * steps as f64 {
             choose_steps(net, data, *seed, &mut flow, &mut wanted);
             rounded = Some(net.clone());
@@ -194,6 +200,7 @@ fn train<S: Simd>(simd: S, net: &mut Net, data: &Data<'_>, steps: usize, seed: &
     if rounded.is_none() {
         choose_steps(net, data, *seed, &mut flow, &mut wanted);
     }
+    Ok(())
 }
 
 /// Rounds the weights of `net` into `to`.

@@ -8,7 +8,6 @@
 //!
 //! Bounds on errors beside it are ceilings: no step goes beyond them.
 
-use lithify_codec::block::part_shape;
 use lithify_codec::objective::rate::RateSearch;
 use lithify_codec::pipeline::MAX_DIMS;
 use lithify_codec::{Affine, Bound, ChunkSpec, Codec, FieldStats, Promise, Samples, Tolerance, auto, encode_chunk};
@@ -16,7 +15,7 @@ use lithify_codec::{Affine, Bound, ChunkSpec, Codec, FieldStats, Promise, Sample
 use super::{CodedVariable, Job, Plan, RETRIES, Settled, Spool};
 use crate::error::{Error, Result};
 use crate::job::chunks::ChunkAt;
-use crate::job::{Context, ordered};
+use crate::job::{Context, encoding, ordered};
 
 /// Trial encodes of samples at most, the lossless one included.
 const TRIALS: usize = 6;
@@ -86,7 +85,7 @@ pub(super) fn keep(
     let Some(search) = search else { return Err(hunt.unreachable(0)) };
     let (mut step, slope) = hunt.first_guess(search.for_part(part), &samples, &plan.field)?;
     drop(samples);
-    if let Codec::Auto = hunt.spec.codec {
+    if let Codec::Auto(_) = hunt.spec.codec {
         hunt.spec.codec = stepped(job.choose(&hunt.at(step), context)?)?;
     }
     hunt.settle(step)?;
@@ -128,7 +127,7 @@ fn samples(job: &Job<'_>, context: &Context<'_>) -> Result<Vec<Part>> {
     let part = |k: usize| {
         context.check()?;
         let at = &grid[(2 * k + 1) * grid.len() / (2 * n)];
-        let count = part_shape(&at.count, in_all / n);
+        let count = job.codec.part_shape(&at.count, in_all / n);
         let place = |d: usize| ((k + 1) as f64 * PRIMES[d].sqrt()).fract() * (at.count[d] - count[d] + 1) as f64;
         let start = (0..count.len()).map(|d| at.start[d] + place(d) as usize).collect();
         Ok((job.read(&ChunkAt { start, count: count.clone(), ..at.clone() })?, count))
@@ -198,12 +197,12 @@ impl Hunt<'_> {
     /// Coded bytes of samples.
     fn trial(&mut self, samples: &[Part], spec: &ChunkSpec) -> Result<u64> {
         self.n_trials += 1;
-        let mut bytes = 0;
+        let (stop, mut bytes) = (self.context.stop, 0);
         ordered::run(
             samples.len(),
             self.context.threads,
             |i| self.context.check().map(|()| &samples[i]),
-            |_, (x, shape)| Ok(encode_chunk(x, shape, spec)?.bytes.len() as u64),
+            |_, (x, shape)| Ok(encoding(stop, || encode_chunk(x, shape, spec))?.bytes.len() as u64),
             |_, n| {
                 bytes += n;
                 Ok(())
@@ -220,7 +219,7 @@ impl Hunt<'_> {
         let mut chosen: Option<(Codec, f64)> = None;
         while self.n_trials < TRIALS {
             let mut spec = self.at(step);
-            if let Codec::Auto = spec.codec {
+            if let Codec::Auto(_) = spec.codec {
                 let stale = |at: f64| (step / at).max(at / step) > MOVED;
                 let codec = match chosen.take_if(|(_, at)| !stale(*at)) {
                     Some((codec, _)) => codec,
@@ -228,7 +227,7 @@ impl Hunt<'_> {
                         // Points of another codec would mislead.
                         search = empty.clone();
                         let parts: Vec<_> = samples.iter().map(|(x, shape)| (x, shape.as_slice())).collect();
-                        stepped(auto::choose(&parts, &spec)?)?
+                        stepped(encoding(self.context.stop, || auto::choose(&parts, &spec))?)?
                     }
                 };
                 spec.codec = codec.clone();

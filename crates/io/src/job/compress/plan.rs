@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use lithify_codec::learned::stage;
 use lithify_codec::{Codec, Dtype};
 use serde_json::json;
 
 use super::{Job, MOST_BYTES, Options, Plan, select_variables};
 use crate::coded::CodedFormat;
 use crate::error::{Error, Result};
+use crate::horizontal::Horizontal;
 use crate::job::Context;
-use crate::job::chunks::chunk_shape;
+use crate::job::chunks::{chunk_shape, fit_model};
 use crate::model::{Group, Source, Variable};
 use crate::policy;
 use crate::zarr::{Layout, configuration_of};
@@ -48,22 +50,58 @@ pub(super) fn jobs<'a>(
         let Some(dtype) = v.dtype().filter(|_| ours && format.takes(v)) else { continue };
         // HDF5 has no chunks that are longer than what they are cut from.
         let grows = |d: usize| format == CodedFormat::Zarr && (d == 0 || unlimited.contains(&v.dims[d]));
-        let chunk = chunk_of(v, dtype, &options.chunks, grows);
+        let codec = match &options.codec {
+            _ if promise.is_lossless() => Codec::Lossless,
+            Codec::Auto(_) if format == CodedFormat::NetCdf => Codec::Auto(Vec::new()),
+            codec => codec.clone(),
+        };
+        let chunk = chunk_of(v, dtype, &codec, &options.chunks, grows)?;
         format.check_chunk(&path, dtype, &chunk)?;
+        check_models(&path, &codec, &v.shape, &chunk)?;
         let shard = format.shard(&v.shape, &chunk);
+        let codec = placed(source, &path, v, &chunk, codec);
         jobs.push(Job {
             source,
             path,
             v: v.clone(),
             dtype,
             promise,
-            codec: options.codec.clone(),
+            codec,
             effort: options.effort,
             layout: Layout { chunk, shard, configuration: json!({}) },
             follows: None,
         });
     }
     Ok(jobs)
+}
+
+/// A codec that takes places for those of a globe does so where each chunk has all of it, unless that was decided already.
+fn placed(source: &dyn Source, path: &str, v: &Variable, chunk: &[usize], codec: Codec) -> Codec {
+    let takes = matches!(&codec, Codec::Transform(stage, _) if stage.params.iter().any(|p| p.name == GLOBE));
+    let whole = v.shape.iter().zip(chunk).rev().take(2).all(|(n, c)| c >= n);
+    if takes && whole && Horizontal::of(source, path).is_ok_and(|h| h.is_globe(v.shape.len())) {
+        codec.settled(&[(GLOBE, 1.0)])
+    } else {
+        codec
+    }
+}
+
+/// The parameter of such codecs.
+const GLOBE: &str = "globe";
+
+/// Fails if the model that a codec names cannot code chunks of that shape.
+fn check_models(path: &str, codec: &Codec, shape: &[usize], chunk: &[usize]) -> Result<()> {
+    let Codec::Transform(..) = codec else { return Ok(()) };
+    let first: Vec<usize> = shape.iter().zip(chunk).map(|(n, c)| *n.min(c)).collect();
+    for hash in codec.models() {
+        if let Err(e) = stage::fits(&*lithify_codec::learned::find(hash)?, &first) {
+            return Err(Error::invalid(
+                format!("{path} does not fit the model; leave it out with --vars, or give it no bound"),
+                e,
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// First passes and searches for steps: the specification of each variable goes into its array's metadata.
@@ -80,9 +118,23 @@ pub(super) fn layouts(jobs: &[Job<'_>], context: &Context<'_>) -> Result<(Vec<Pl
 
 /// The automatic chunk, but for the lengths that were asked for. These may be longer than the variable where it can grow, along its
 /// first dimension and unlimited ones, as long as a whole chunk stays one that can be held.
-fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>, grows: impl Fn(usize) -> bool) -> Vec<usize> {
+fn chunk_of(
+    v: &Variable,
+    dtype: Dtype,
+    codec: &Codec,
+    asked: &BTreeMap<String, usize>,
+    grows: impl Fn(usize) -> bool,
+) -> Result<Vec<usize>> {
+    let mut automatic = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
+    for hash in codec.models() {
+        let model = lithify_codec::learned::find(hash)?;
+        if stage::fits(&model, &v.shape).is_ok() {
+            let [_, rows, columns] = model.lengths().multiple;
+            fit_model(&mut automatic, &v.shape, stage::band_axis(&model, v.shape.len()), [rows, columns]);
+        }
+    }
     let within = |grows: &dyn Fn(usize) -> bool| {
-        let mut chunk = chunk_shape(&v.shape, dtype, v.chunks.as_deref());
+        let mut chunk = automatic.clone();
         for (d, c) in chunk.iter_mut().enumerate() {
             if let Some(n) = asked.get(&v.dims[d]) {
                 let most = if grows(d) { usize::MAX } else { v.shape[d].max(1) };
@@ -93,5 +145,5 @@ fn chunk_of(v: &Variable, dtype: Dtype, asked: &BTreeMap<String, usize>, grows: 
     };
     let chunk = within(&grows);
     let bytes = chunk.iter().try_fold(dtype.size(), |n, c| n.checked_mul(*c));
-    if bytes.is_some_and(|n| n <= MOST_BYTES) { chunk } else { within(&|_| false) }
+    Ok(if bytes.is_some_and(|n| n <= MOST_BYTES) { chunk } else { within(&|_| false) })
 }
