@@ -110,7 +110,7 @@ def compare(args):
             for mse in errors:
                 bench.add(f"Lithify {codec}", "", f"{mse:.6g}", program.code(codec, mse, args.effort))
     for coder, mode, codec in peers.modes(images, args.jxl_effort):
-        for knob in codec.knobs(errors, images[0]):
+        for knob in codec.knobs(errors, images):
             bench.add(coder, mode, f"{knob:.6g}", peers.code(codec, images, knob))
     if len(images) > 1:
         for coder in ("JPEG 2000", "JPEG XL"):

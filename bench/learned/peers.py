@@ -120,14 +120,17 @@ class JpegXl:
     light: tuple
     colour: bool = False
 
-    def knobs(self, errors, picture):
-        """Distances that give about these errors, as a quicker effort makes of one picture."""
-        u, found = self.transform.forward(picture, 0), []
+    def knobs(self, errors, pictures):
+        """Distances that give about these errors, as a quicker effort makes of some pictures."""
         quick = replace(self, effort=min(self.effort, 5))
-        for distance in DISTANCES:
-            y = self.transform.inverse(quick.decode(quick.encode(u, distance), u.shape).astype("f8"), 0)
-            found.append(max(float(np.square(y - picture).mean()), 1e-30))
-        found = np.maximum.accumulate(found)
+        some = range(0, len(pictures), max(1, len(pictures) // 6))
+        found = np.zeros(len(DISTANCES))
+        for i in some:
+            u = self.transform.forward(pictures[i], i)
+            for k, distance in enumerate(DISTANCES):
+                y = self.transform.inverse(quick.decode(quick.encode(u, distance), u.shape).astype("f8"), i)
+                found[k] += np.square(y - pictures[i]).mean() / len(some)
+        found = np.maximum.accumulate(np.maximum(found, 1e-30))
         return sorted(set(np.exp(np.interp(np.log(errors), np.log(found), np.log(DISTANCES)))))
 
     def encode(self, u, knob):

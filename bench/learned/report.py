@@ -18,9 +18,9 @@ Written by `python bench/learned`, not edited by hand; how to run it: [bench/lea
 
 Rates are bits of a sample, bands x rows x columns of them, from stored bytes: of ours the chunks, of JPEG 2000 and JPEG XL the bare
 codestreams and what a decoder needs of a KLT. A model is counted nowhere. Errors are measured on what each decoder gave back, rounded to
-the type of the file. PSNR is of all bands together, with one peak. Each raster is coded by itself, at one mean squared error for all (JPEG XL:
-one distance); "best for each" takes for each raster the mode and setting that are best at one price of squared error. The smallest of a coder's modes counts. Between points log rate is straight over PSNR; nothing is extrapolated: `-` is outside
-a curve.
+the type of the file. PSNR is of all bands together, with one peak. Each raster is coded by itself, at one mean squared error for all (JPEG
+XL: one distance); "best for each" takes for each raster the mode and setting that are best at one price of squared error. The smallest of a
+coder's modes counts. Between points log rate is straight over PSNR; nothing is extrapolated: `-` is outside a curve.
 """
 ABLATION = {
     "axis": "axis", "row": "row", "lambda": "lambda", "parameters": "parameters", "bits_per_sample": "bits", "psnr_db": "PSNR, dB",
@@ -76,13 +76,11 @@ def picture(name, rows, path):
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), constrained_layout=True)
     for coder in coders(rows):
         points = [r for r in rows if r["coder"] == coder]
-        line = dict(marker="o", markersize=3, linewidth=2 if coder == "learned" else 1)
         for axis, key in zip(axes, ("psnr_db", "ms_ssim"), strict=True):
-            # Only points that no other of the coder beats.
-            best = [p for p in points if not any(q[key] >= p[key] and q["bits_per_sample"] < p["bits_per_sample"] for q in points)]
-            best.sort(key=lambda p: p["bits_per_sample"])
-            values = [-10 * np.log10(max(1 - p[key], 1e-9)) if key == "ms_ssim" else p[key] for p in best]
-            axis.plot([p["bits_per_sample"] for p in best], values, label=coder, **line)
+            wanted = np.unique([r[key] for r in points])
+            rates = [curves.best(rows, coder, w, quality=key)[0] for w in wanted]
+            values = -10 * np.log10(np.maximum(1 - wanted, 1e-9)) if key == "ms_ssim" else wanted
+            axis.plot(rates, values, label=coder, marker=".", linewidth=2 if coder == "learned" else 1)
     for axis, label in zip(axes, ("PSNR, dB", "MS-SSIM, dB: -10 log10(1 - x)"), strict=True):
         axis.set(xscale="log", xlabel="bits per sample", ylabel=label)
         axis.grid(alpha=0.3, which="both")
