@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 RATES = [0.1, 0.25, 0.5, 0.75, 1.0]
+TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 4]
 HEAD = """# Learned codecs beside others
 
 Written by `python bench/learned`, not edited by hand; how to run it: [bench/learned](../../../bench/learned/README.md). Each set's points are in its CSV.
@@ -83,6 +84,8 @@ def picture(name, rows, path):
             axis.plot(rates, values, label=coder, marker=".", linewidth=2 if coder == "learned" else 1)
     for axis, label in zip(axes, ("PSNR, dB", "MS-SSIM, dB: -10 log10(1 - x)"), strict=True):
         axis.set(xscale="log", xlabel="bits per sample", ylabel=label)
+        axis.set_xticks(TICKS, [f"{t:g}" for t in TICKS])
+        axis.xaxis.set_minor_formatter("")
         axis.grid(alpha=0.3, which="both")
     axes[0].legend(fontsize=8)
     figure.suptitle(name)
