@@ -64,6 +64,8 @@ const TRIES: usize = 4;
 const NEARLY: f64 = 0.9;
 /// What a try aims at.
 const AIM: f64 = 0.95;
+/// Rates so near to each other have errors between which others can be told.
+const CLOSE: u32 = 48;
 
 const LATENTS: u8 = 1;
 const INTEGER: u8 = 2;
@@ -440,8 +442,8 @@ impl Looked {
 
     /// Squared errors at the rate points, from coarse to fine, falling, and at what else was measured.
     fn errors(&mut self) -> Result<&[(u32, f64)]> {
-        if self.errors.is_empty() {
-            for rate in (0..=finest(&self.model)).step_by(RATE as usize) {
+        for rate in (0..=finest(&self.model)).step_by(RATE as usize) {
+            if !self.errors.iter().any(|e| e.0 == rate) {
                 self.measure(rate)?;
             }
         }
@@ -473,6 +475,73 @@ impl Looked {
         let errors = self.errors()?;
         let best = errors.iter().find(|e| e.1 <= target).or(errors.last()).map_or(0, |e| e.0);
         Ok(if tries == 0 { guess } else { best })
+    }
+
+    /// Squared error at a rate, measured there or between two that lie close together.
+    fn error_at(&mut self, rate: u32) -> Result<f64> {
+        let finest = finest(&self.model);
+        for end in [0, finest] {
+            if !self.errors.iter().any(|e| e.0 == end) {
+                self.measure(end)?;
+            }
+        }
+        let at = self.errors.partition_point(|e| e.0 < rate);
+        let fine = self.errors[at];
+        let coarse = self.errors[at.saturating_sub(1)];
+        if fine.0 == rate {
+            return Ok(fine.1);
+        }
+        if fine.0 - coarse.0 > CLOSE || fine.1 <= 0.0 {
+            return self.measure(rate);
+        }
+        let part = f64::from(rate - coarse.0) / f64::from(fine.0 - coarse.0);
+        Ok(coarse.1 * (fine.1 / coarse.1).powf(part))
+    }
+
+    /// The rate of a step that all chunks share, so that they spend bits where those buy most: the coarsest whose own steps, in the mean
+    /// over y's channels, are no larger. None if the finest rate's are.
+    fn rate_of(&self, step: f64) -> Result<Option<u32>> {
+        let card = self.model.card();
+        let unit = card.bands.iter().map(|b| b.std.ln()).sum::<f64>() / card.bands.len() as f64;
+        let unit = unit - self.norm.affine.scale.abs().ln();
+        let own = |rate: u32| -> Result<f64> {
+            let gains = gains(&self.model, rate)?;
+            Ok(unit - gains.iter().map(|g| f64::from(*g).ln()).sum::<f64>() / gains.len() as f64)
+        };
+        let step = step.ln();
+        let mut coarse = own(0)?;
+        if coarse <= step {
+            return Ok(Some(0));
+        }
+        for point in (RATE..=finest(&self.model)).step_by(RATE as usize) {
+            let fine = own(point)?;
+            if fine <= step {
+                // Logarithms of gains are straight between.
+                let part = ((coarse - step) / (coarse - fine) * f64::from(RATE)).ceil() as u32;
+                return Ok(Some(point - RATE + part.min(RATE)));
+            }
+            coarse = fine;
+        }
+        Ok(None)
+    }
+
+    /// Encodes at the rate of a step that all chunks share, with a residual beyond the finest.
+    fn encode_shared(&mut self, step: f64) -> Result<(Vec<u8>, Vec<f64>)> {
+        let rate = self.rate_of(step)?;
+        let layer = self.layer(Some(rate.unwrap_or(finest(&self.model))))?;
+        let error = self.error(&layer.near);
+        let enough = rate.is_some() || error <= self.target(step);
+        let best = self.finish(&layer, Some(step).filter(|_| !enough))?;
+        self.last = Some(layer);
+        if self.effort <= PLAIN || error <= 0.0 {
+            return Ok(best);
+        }
+        // Data that the model does not know are better off without it, at the same error.
+        let step = if enough { (12.0 * error / self.n_valid.max(1) as f64).sqrt() } else { step };
+        let layer = self.layer(None)?;
+        let without = self.finish(&layer, Some(step))?;
+        let as_good = self.error(&without.1) <= error.max(self.target(step));
+        Ok(if as_good && without.0.len() < best.0.len() { without } else { best })
     }
 
     fn target(&self, step: f64) -> f64 {
@@ -562,11 +631,19 @@ const ERRORS: [f64; 3] = [1.1, 3.0, 8.0];
 impl Analysis for Looked {
     fn squared_error(&mut self, step: f64) -> f64 {
         let target = self.target(step);
-        // An error that memory ran out ends the encoding itself.
-        self.errors().ok().and_then(|e| e.first().map(|e| e.1)).map_or(target, |e| e.min(target))
+        let finest = finest(&self.model);
+        let found = self.rate_of(step).and_then(|rate| match rate {
+            Some(rate) => self.error_at(rate),
+            None => Ok(self.error_at(finest)?.min(target)),
+        });
+        // An error such as that memory ran out ends the encoding itself.
+        found.unwrap_or(target)
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
+        if let (Goal::Step(step), false) = (goal, self.pointwise) {
+            return self.encode_shared(step);
+        }
         let step = self.step(goal);
         let mut candidates: Vec<(Option<u32>, Option<f64>)> = Vec::new();
         if self.pointwise {
