@@ -1,8 +1,9 @@
 //! The value of a variable at any latitude and longitude, also between grid points.
 //!
-//! # Maths  v(p) = sum of w_k (x_k + f(p) - f(k)) over the valid ones of the surrounding grid points k, with the weights w_k of bilinear
-//!          interpolation, scaled to a sum of 1; f is what the codec of the chunk with k knows between samples ([`lithify_codec::between`]),
-//!          0 for most: then v is bilinear. Along other dimensions there is no interpolation.
+//! # Maths
+//! v(p) = sum of w_k (x_k + f(p) - f(k)) over the valid ones of the surrounding grid points k, with the weights w_k of bilinear
+//! interpolation, scaled to a sum of 1; f is what the codec of the chunk with k knows between samples ([`lithify_codec::between`]),
+//! 0 for most: then v is bilinear. Along other dimensions there is no interpolation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
