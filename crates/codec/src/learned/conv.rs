@@ -289,22 +289,4 @@ mod tests {
             assert!(y.data.iter().zip(&want.data).all(|(a, b)| a.to_bits() == b.to_bits()), "{shape:?} {stride:?}");
         }
     }
-
-    #[test]
-    #[ignore = "a measurement: cargo test --release -p lithify-codec products_a_second -- --ignored --nocapture"]
-    fn products_a_second() {
-        for (c, k, n) in [(64, 3, 64), (64, 5, 64), (128, 1, 64), (32, 3, 256)] {
-            let shape = [c, c, 1, k, k];
-            let conv = Conv::new(&shape, &vec![0.01f32; c * c * k * k], &vec![0.0; c], [1; 3], 1);
-            let x = Activation { shape: [c, 1, n, n], data: vec![1.0; c * n * n] };
-            let start = std::time::Instant::now();
-            let runs = 5;
-            (0..runs).for_each(|_| drop(conv.run(&x)));
-            let products = (runs * c * c * k * k * n * n) as f64;
-            println!(
-                "{c} channels, {k} x {k}, {n} x {n}: {:.2} GMAC/s",
-                products / start.elapsed().as_secs_f64() / 1e9
-            );
-        }
-    }
 }

@@ -65,7 +65,7 @@ const NEARLY: f64 = 0.9;
 /// What a try aims at.
 const AIM: f64 = 0.95;
 /// Rates so near to each other have errors between which others can be told.
-const CLOSE: u32 = 48;
+const CLOSE: u32 = 16;
 
 const LATENTS: u8 = 1;
 const INTEGER: u8 = 2;
@@ -537,11 +537,24 @@ impl Looked {
             return Ok(best);
         }
         // Data that the model does not know are better off without it, at the same error.
-        let step = if enough { (12.0 * error / self.n_valid.max(1) as f64).sqrt() } else { step };
+        let allowed = if enough { error } else { self.target(step) };
+        let mut step = (12.0 * allowed / self.n_valid.max(1) as f64).sqrt();
         let layer = self.layer(None)?;
-        let without = self.finish(&layer, Some(step))?;
-        let as_good = self.error(&without.1) <= error.max(self.target(step));
-        Ok(if as_good && without.0.len() < best.0.len() { without } else { best })
+        let mut best = best;
+        for _ in 0..TRIES {
+            let without = self.finish(&layer, Some(step))?;
+            let got = self.error(&without.1) / allowed;
+            if without.0.len() >= best.0.len() || got > 1.0 {
+                break;
+            }
+            best = without;
+            if got > NEARLY {
+                break;
+            }
+            // Coarse steps leave less than their twelfth: a coarser one is still good enough.
+            step *= (AIM / got.max(0.01)).sqrt();
+        }
+        Ok(best)
     }
 
     fn target(&self, step: f64) -> f64 {
