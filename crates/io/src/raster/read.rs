@@ -44,7 +44,7 @@ impl Reader {
         let size = (layout.height, layout.width);
         let axes = place.transform().and_then(|t| geo::axes(t, size.1, size.0));
         let mut root = bands(layout.bands, size);
-        if let Some((_, _)) = axes {
+        if axes.is_some() {
             let attrs = geo::axis_attrs(&place.keys);
             for ((name, len), attrs) in [("x", size.1), ("y", size.0)].into_iter().zip(attrs) {
                 root.variables.push(coordinate(name, len, Dtype::F64, attrs));
