@@ -25,7 +25,7 @@ def ours(program, file, variable, ratio, codec, folder):
     command = [program, "compress", file, store, "-f", "-q", "--json", "--vars", variable, "-b", bound, "--codec", codec]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     stored = next(v for v in json.loads(done.stdout)["variables"] if v["name"] == variable)
-    subprocess.run([program, "extract", store, variable, back, "-f", "-q"], check=True)
+    subprocess.run([program, "extract", store, variable, back, "-f", "-q"], stdout=subprocess.DEVNULL, check=True)
     return stored["stored_bytes"], back
 
 
@@ -33,9 +33,10 @@ def sz3(x, ratio, folder):
     """The same of SZ3, by bisection over the logarithm of its bound."""
     def stored(bound):
         with h5py.File(folder / "x.h5", "w") as f:
-            d = f.create_dataset("x", data=x, chunks=x.shape, **hdf5plugin.SZ3(absolute=bound))
-            f.flush()
-            return d.id.get_storage_size(), d[...]
+            f.create_dataset("x", data=x, chunks=x.shape, **hdf5plugin.SZ3(absolute=bound))
+        # Opened again: what was just written would come back from a cache, as it was.
+        with h5py.File(folder / "x.h5") as f:
+            return f["x"].id.get_storage_size(), f["x"][...]
 
     low, high = -6.0, 0.0
     for _ in range(24):
@@ -62,15 +63,18 @@ def main():
     with h5py.File(args.file) as f, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         x = f[args.variable][...]
-        original = folder / "original.npy"
+        # Files of one name are compared as one variable.
+        original, decoded = (folder / side / "x.npy" for side in ("original", "decoded"))
+        for side in (original, decoded):
+            side.parent.mkdir()
         np.save(original, x)
         print("| codec | bytes | ratio | relative l2 error | largest error | 0.1 % moved | 99.9 % moved | KS distance |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         runs = [(codec, lambda codec=codec: ours(args.lithify, args.file, args.variable, args.ratio, codec, folder)) for codec in CODECS]
         for name, run in [*runs, ("SZ3", lambda: sz3(x, args.ratio, folder))]:
             size, back = run()
-            np.save(folder / "decoded.npy", np.load(back).reshape(x.shape))
-            c = compared(args.lithify, original, folder / "decoded.npy")
+            np.save(decoded, np.load(back).reshape(x.shape))
+            c = compared(args.lithify, original, decoded)
             moved = [c["decoded"]["quantiles"][i] - c["original"]["quantiles"][i] for i in (0, -1)]
             print(
                 f"| {name} | {size} | {x.nbytes / size:.1f} | {c['l2']:.3e} | {c['max_abs']:.4g} | {moved[0]:+.3g} | {moved[1]:+.3g} "
