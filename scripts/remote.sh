@@ -198,7 +198,7 @@ noise = np.random.default_rng(1).normal(size=(64, 1024, 1024)).astype(np.float32
 for t in range(0, n, 64):
     x[t:t + 64] = np.roll(noise, t, axis=2)
 END
-    lithify compress large.npy www/large.zarr -b abs=0.01 --codec identity --effort 1 --chunks dim_0=64,dim_1=64,dim_2=64
+    lithify compress large.npy www/large.zarr -b abs=0.01 --effort 1 --chunks dim_0=64,dim_1=64,dim_2=64
     rm large.npy
     find www/large.zarr -type f | wc -l
     control "$web" stats >/dev/null
