@@ -303,7 +303,7 @@ impl Transform for Learned {
             let side = normal_side(model.card(), &side);
             for tile in plan.tiles() {
                 let mut section = src.section(NAME)?;
-                if !whole && !touches(&plan, &tile, shape, region) {
+                if !whole && !touches(&tile, shape, region) {
                     continue;
                 }
                 let mut coder = MultiDecoder::new(section.rest());
@@ -334,7 +334,7 @@ fn nested() -> Box<dyn Transform> {
 }
 
 /// Whether a tile may hold samples of a region; only rows and columns are looked at.
-fn touches(plan: &Plan, tile: &Tile, shape: &[usize], region: &Region) -> bool {
+fn touches(tile: &Tile, shape: &[usize], region: &Region) -> bool {
     let along = |back: usize, at: usize, count: usize| {
         shape
             .len()
@@ -342,7 +342,7 @@ fn touches(plan: &Plan, tile: &Tile, shape: &[usize], region: &Region) -> bool {
             .is_none_or(|d| at < region.start[d] + region.count[d] && region.start[d] < at + count)
     };
     // One item of the batch may be many dimensions; those are decoded with the others.
-    plan.batch > 0 && along(2, tile.at[0], tile.count[0]) && along(1, tile.at[1], tile.count[1])
+    along(2, tile.at[0], tile.count[0]) && along(1, tile.at[1], tile.count[1])
 }
 
 #[allow(clippy::too_many_arguments)] // the two callers have nothing else in common
@@ -531,7 +531,7 @@ impl Looked {
         let layer = self.layer(Some(rate.unwrap_or(finest(&self.model))))?;
         let error = self.error(&layer.near);
         let enough = rate.is_some() || error <= self.target(step);
-        let best = self.finish(&layer, Some(step).filter(|_| !enough))?;
+        let mut best = self.finish(&layer, Some(step).filter(|_| !enough))?;
         self.last = Some(layer);
         if self.effort <= PLAIN || error <= 0.0 {
             return Ok(best);
@@ -540,7 +540,6 @@ impl Looked {
         let allowed = if enough { error } else { self.target(step) };
         let mut step = (12.0 * allowed / self.n_valid.max(1) as f64).sqrt();
         let layer = self.layer(None)?;
-        let mut best = best;
         for _ in 0..TRIES {
             let without = self.finish(&layer, Some(step))?;
             let got = self.error(&without.1) / allowed;
@@ -654,10 +653,10 @@ impl Analysis for Looked {
     }
 
     fn encode(&mut self, goal: Goal) -> Result<(Vec<u8>, Vec<f64>)> {
-        if let (Goal::Step(step), false) = (goal, self.pointwise) {
+        let step = self.step(goal);
+        if matches!(goal, Goal::Step(_)) && !self.pointwise {
             return self.encode_shared(step);
         }
-        let step = self.step(goal);
         let mut candidates: Vec<(Option<u32>, Option<f64>)> = Vec::new();
         if self.pointwise {
             let tried = if self.effort <= PLAIN { &ERRORS[1..2] } else { &ERRORS[..] };

@@ -1,6 +1,6 @@
 //! Real bytes: what is trained round-trips through the portable codec at the rate that was estimated.
 
-use crate::common::{config, corpus, pictures, trained};
+use crate::common::{ENTROPIES, config, corpus, pictures, trained};
 use lithify_learned::evaluate::points;
 use lithify_learned::objective::Objective;
 use lithify_learned::{coded, export};
@@ -27,15 +27,7 @@ fn ratio(transform: &str, more: &str) -> f64 {
 
 #[test]
 fn coded_bits_are_those_estimated() {
-    for kind in [
-        "factorized",
-        "laplacian",
-        "scale-hyperprior",
-        "mean-scale-hyperprior",
-        "checkerboard",
-        "channel-wise",
-        "mixture",
-    ] {
+    for kind in ENTROPIES {
         let coded = ratio("kind = \"wavelet-hybrid\"", &format!("[entropy]\nkind = \"{kind}\"\nhyper = 4\nhidden = 8"));
         assert!((0.97..1.03).contains(&coded), "{kind}: {coded}");
     }

@@ -13,6 +13,10 @@ use serde_json::json;
 pub const BANDS: usize = 3;
 const SIDE: usize = 48;
 
+/// Rows of the entropy axis.
+pub const ENTROPIES: [&str; 7] =
+    ["factorized", "laplacian", "scale-hyperprior", "mean-scale-hyperprior", "checkerboard", "channel-wise", "mixture"];
+
 /// Six places in two folders: waves that bands share, with some noise.
 pub fn pictures(dir: &Path) -> String {
     let mut rng = fastrand::Rng::with_seed(3);

@@ -1,6 +1,6 @@
 //! Every row of every axis trains, and becomes a model file.
 
-use crate::common::{config, corpus, pictures, trained, zarr};
+use crate::common::{ENTROPIES, config, corpus, pictures, trained, zarr};
 use burn_tensor::Device;
 use lithify_codec::learned::model::Model;
 use lithify_learned::codec::Codec;
@@ -62,15 +62,7 @@ fn quantizers() {
 
 #[test]
 fn entropy_models() {
-    for kind in [
-        "factorized",
-        "laplacian",
-        "scale-hyperprior",
-        "mean-scale-hyperprior",
-        "checkerboard",
-        "channel-wise",
-        "mixture",
-    ] {
+    for kind in ENTROPIES {
         all(&[("kind = \"wavelet-hybrid\"", &format!("[entropy]\nkind = \"{kind}\"\nhyper = 4\nhidden = 8"))]);
     }
 }
